@@ -1,0 +1,54 @@
+"""What the environment says, read once: where data lives, which deployment, which models, which database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from platformdirs import user_cache_path, user_data_path
+
+from sentinel_assets.vision.errors import SentinelError
+
+Deployment = Literal["local", "aws"]
+Profile = Literal["cpu", "permissive", "gpu"]
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`home` holds everything that the local deployment writes; `weights` is a cache that checkouts may share."""
+
+    home: Path
+    weights: Path
+    deployment: Deployment = "local"
+    profile: Profile = "cpu"
+    database_url: str | None = None
+    """None: the PostgreSQL that we start ourselves under `home`."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE and DATABASE_URL.
+
+        In a checkout `home` is its `.sentinel` folder, else the user's data folder.
+        """
+        env = os.environ if environ is None else environ
+        in_checkout = (_CHECKOUT / "pyproject.toml").exists()
+        home = env.get("SENTINEL_HOME") or (_CHECKOUT / ".sentinel" if in_checkout else user_data_path("sentinel"))
+        return cls(
+            home=Path(home).expanduser().resolve(),
+            weights=Path(env.get("SENTINEL_WEIGHTS") or user_cache_path("sentinel") / "weights").expanduser().resolve(),
+            deployment=cast(Deployment, _choice(env, "SENTINEL_DEPLOYMENT", get_args(Deployment), "local")),
+            profile=cast(Profile, _choice(env, "SENTINEL_PROFILE", get_args(Profile), "cpu")),
+            database_url=env.get("DATABASE_URL") or None,
+        )
+
+
+def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = env.get(name) or default
+    if value not in allowed:
+        raise SentinelError(f"{value!r} is none of {', '.join(allowed)}", where=name, remedy=f"Set {name} to one of them")
+    return value

@@ -1,0 +1,19 @@
+"""What every test may ask for: real footage, real weights, a real database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def footage() -> Path:
+    """The folder of real clips: SENTINEL_FOOTAGE, or shared/footage beside the checkout; skips where there is none."""
+    folder = Path(os.environ.get("SENTINEL_FOOTAGE") or _CHECKOUT.parent / "shared" / "footage")
+    if not folder.is_dir():
+        pytest.skip("no folder of real clips (SENTINEL_FOOTAGE)")
+    return folder
