@@ -28,10 +28,20 @@ class Settings:
     profile: Profile = "cpu"
     database_url: str | None = None
     """None: the PostgreSQL that we start ourselves under `home`."""
+    sample_rate_hz: float = 1.0
+    """Frames looked at in a second of presentation time."""
+    show_faces: bool = False
+    """Pictures blur faces unless this is set."""
+
+    @property
+    def artifacts(self) -> str:
+        """Base of the tables between assets: a folder, or an s3:// prefix."""
+        return str(self.home / "artifacts")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE and DATABASE_URL.
+        """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
+        SENTINEL_SHOW_FACES and DATABASE_URL.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -44,6 +54,8 @@ class Settings:
             deployment=cast(Deployment, _choice(env, "SENTINEL_DEPLOYMENT", get_args(Deployment), "local")),
             profile=cast(Profile, _choice(env, "SENTINEL_PROFILE", get_args(Profile), "cpu")),
             database_url=env.get("DATABASE_URL") or None,
+            sample_rate_hz=_number(env, "SENTINEL_SAMPLE_RATE", 1.0),
+            show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
         )
 
 
@@ -52,3 +64,11 @@ def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default
     if value not in allowed:
         raise SentinelError(f"{value!r} is none of {', '.join(allowed)}", where=name, remedy=f"Set {name} to one of them")
     return value
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name) or str(default)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise SentinelError(f"{text!r} is not a number", where=name, remedy=f"Set {name} to one, such as {default}") from error

@@ -1,0 +1,56 @@
+# make demo [VIDEO=clip.mp4] [PROFILE=permissive]   analyse a clip, print its events, search them
+# make test | lint | types | contracts             what CI runs
+# All set-up happens by itself: a virtual environment in .venv, pinned dependencies, weights checked by sha256.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+PROFILE ?= cpu
+BIN := $(VENV)/bin
+export SENTINEL_PROFILE := $(PROFILE)
+
+# What each profile installs: `permissive` runs without torch and without anything AGPL.
+EXTRAS_permissive :=
+EXTRAS_cpu := [cpu]
+INSTALLED := $(VENV)/.installed-$(PROFILE)
+
+.PHONY: demo test lint types contracts check models clean
+
+demo: $(INSTALLED)
+	@$(BIN)/sentinel demo $(VIDEO)
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/sentinel models pull
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+check: lint types contracts test
+
+models: $(INSTALLED)
+	@$(BIN)/sentinel models pull
+
+clean:
+	rm -rf .sentinel $(VENV)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Sentinel needs Python 3.11 or newer on the PATH; install it, or: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-permissive $(VENV)/.installed-cpu: $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the pinned dependencies of profile $* (once; torch makes it several minutes in profile cpu)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$(EXTRAS_$*)"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-cpu
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,dev]"
+	@touch $@

@@ -1,0 +1,117 @@
+"""The videos themselves: where each partition's footage is, that it is still what was registered, and a local copy."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote, urlparse
+
+from resources.artifacts import ArtifactStore
+from sentinel_assets.vision.errors import ArtifactMissing, FootageDamaged, FootageMissing, StoreUnavailable
+
+_CHUNK = 1 << 20  # bytes read at a time
+
+
+@dataclass(frozen=True)
+class FootageRecord:
+    """What is known of a video before a frame of it was decoded. `etag` changes exactly when the content does."""
+
+    uri: str
+    etag: str
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        return Path(urlparse(self.uri).path).name
+
+
+@dataclass(frozen=True)
+class FootageStore:
+    """Records of footage, kept beside the artifacts so that a step needs no database to find its video."""
+
+    artifacts: ArtifactStore
+
+    def register(self, partition: str, record: FootageRecord) -> None:
+        self.artifacts.write_json(_record_name(partition), asdict(record))
+
+    def record(self, partition: str) -> FootageRecord:
+        """Raises FootageMissing for a partition that nobody registered."""
+        try:
+            return FootageRecord(**self.artifacts.read_json(_record_name(partition)))
+        except ArtifactMissing as error:
+            raise FootageMissing(
+                f"no footage is registered for video {partition}",
+                where=self.artifacts.uri(_record_name(partition)),
+                remedy="Run `sentinel analyze` on the file, or upload it",
+            ) from error
+
+    @contextmanager
+    def local_copy(self, partition: str) -> Iterator[Path]:
+        """A readable file with the registered content; a local one in place, one in S3 downloaded for the while."""
+        record = self.record(partition)
+        if record.uri.startswith("s3://"):
+            with _downloaded(record) as path:
+                yield path
+            return
+        path = Path(record.uri)
+        if not path.is_file():
+            raise FootageMissing("the file is gone", where=path, remedy="Put it back and analyse it again")
+        if path.stat().st_size != record.size_bytes:
+            raise FootageDamaged(
+                f"{path.stat().st_size} bytes now, {record.size_bytes} when it was registered",
+                where=path,
+                remedy="Analyse it again",
+            )
+        yield path
+
+
+def describe_file(path: Path, on_progress: Callable[[float], None] | None = None) -> FootageRecord:
+    """The record of a local file; its etag is the sha256 of the content.
+
+    Raises FootageMissing where there is no such file, StoreUnavailable where it cannot be read.
+    """
+    path = path.expanduser().resolve()
+    if not path.exists():
+        raise FootageMissing("there is no such file", where=path, remedy="Check the path")
+    if not path.is_file():
+        raise FootageMissing("that is not a file", where=path, remedy="Name a video file")
+    digest, done, size = hashlib.sha256(), 0, path.stat().st_size
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                if on_progress and size:
+                    on_progress(done / size)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the file cannot be read: {error.strerror}", where=path, remedy="Let this user read it"
+        ) from error
+    return FootageRecord(uri=str(path), etag=f"sha256:{digest.hexdigest()}", size_bytes=done)
+
+
+def _record_name(partition: str) -> str:
+    return f"video/{quote(partition, safe='')}.json"
+
+
+@contextmanager
+def _downloaded(record: FootageRecord) -> Iterator[Path]:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    location = urlparse(record.uri)
+    with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
+        path = Path(folder, record.name)
+        try:
+            boto3.client("s3").download_file(location.netloc, location.path.lstrip("/"), str(path))
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NoSuchBucket"):
+                raise FootageMissing("no such object", where=record.uri, remedy="Upload it again") from error
+            raise StoreUnavailable(str(error), where=record.uri, remedy="Check credentials and permissions") from error
+        except (BotoCoreError, OSError) as error:
+            raise StoreUnavailable(str(error), where=record.uri, remedy="Try again later") from error
+        yield path

@@ -1,0 +1,75 @@
+"""What the assets are given by Dagster: the footage, the warehouse, and the video's own row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from resources.artifacts import ArtifactStore
+from resources.footage import FootageStore
+from resources.settings import Settings
+from resources.warehouse import Warehouse, connect
+from sentinel_assets.vision.errors import StoreUnavailable
+
+_INTERVAL_S = 0.5  # progress within a stage is written at most this often; a person's eye asks for no more
+
+
+class Footage(dg.ConfigurableResource["Footage"]):
+    """Where each partition's footage is; `base` is that of the artifacts."""
+
+    base: str = Field(description="A folder, or s3://bucket/prefix.")
+
+    @property
+    def store(self) -> FootageStore:
+        return FootageStore(ArtifactStore(self.base))
+
+
+class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
+    """The migrated warehouse. The address comes from the environment: a DSN is a secret and no matter of run config."""
+
+    _warehouse: Warehouse | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        with connect(Settings.from_env()) as warehouse:
+            self._warehouse = warehouse
+            yield self
+
+    @property
+    def connected(self) -> Warehouse:
+        assert self._warehouse is not None, "the warehouse is there only while a run executes"
+        return self._warehouse
+
+
+class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
+    """The video's own row as the stages see it: begun, so far, a warning, failed."""
+
+    warehouse: WarehouseResource
+    _written_at: float = PrivateAttr(default=0.0)
+    _written_stage: str = PrivateAttr(default="")
+
+    def begin(self, partition: str, run_id: str) -> None:
+        """This run analyses the video from now on; no-op when it does already."""
+        self.warehouse.connected.begin_analysis(partition, run_id)
+
+    def progress(self, partition: str, run_id: str, percent: float, stage: str) -> None:
+        """A database that is away for a moment costs a figure here, not the analysis."""
+        now = time.monotonic()
+        if stage == self._written_stage and now - self._written_at < _INTERVAL_S:
+            return
+        self._written_at, self._written_stage = now, stage
+        try:
+            self.warehouse.connected.report_progress(partition, int(percent), stage, run_id)
+        except StoreUnavailable as error:
+            dg.get_dagster_logger().warning("progress of video %s was not written: %s", partition, error)
+
+    def warn(self, partition: str, text: str) -> None:
+        self.warehouse.connected.record_warning(partition, text)
+
+    def fail(self, partition: str, reason: str) -> None:
+        self.warehouse.connected.record_failure(partition, reason)

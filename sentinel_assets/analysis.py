@@ -1,0 +1,154 @@
+"""One video through the asset graph, here and now: registered, what is out of date made again, its row told the truth."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from resources.artifacts import table_name
+from resources.footage import FootageRecord, describe_file
+from resources.warehouse import Video
+from sentinel_assets.assets.video import video_materialization
+from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
+from sentinel_assets.partitions import videos
+from sentinel_assets.recipes import recipe
+from sentinel_assets.vision.errors import FootageError, SentinelError
+from sentinel_assets.vision.frames import Clip, probe
+from sentinel_assets.vision.tables import TABLES
+from sentinel_assets.wiring import reason_of
+from sentinel_assets.workplace import Workplace
+
+_HOST, _PID = "sentinel/host", "sentinel/pid"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one video. `made` are the assets that were materialized: none where all was up to date."""
+
+    video: Video
+    error: str | None
+    made: tuple[str, ...]
+    seconds: float
+
+
+def analyse(path: Path, place: Workplace, *, again: bool = False, on_registered: Callable[[Video], None]) -> Outcome:
+    """Materialize what is out of date for this file (`again`: everything); never raises for the video's own faults.
+
+    Raises StoreUnavailable and its kin where the database or the disk is the matter, which no row could tell of.
+    """
+    started = time.monotonic()
+    path = path.expanduser().absolute()
+    row = place.warehouse.register_video(str(path), name=path.name)
+    on_registered(row)
+    with place.warehouse.hold_video(row.partition_key):
+        try:
+            made = _materialize(row, path, place, again=again)
+        except FootageError as error:
+            place.warehouse.record_failure(row.partition_key, str(error))
+            return Outcome(_reread(place, row), str(error), (), time.monotonic() - started)
+        current = _reread(place, row)
+    error_text = current.error if current.status == "failed" else None
+    return Outcome(current, error_text, tuple(made), time.monotonic() - started)
+
+
+def _materialize(row: Video, path: Path, place: Workplace, *, again: bool) -> Sequence[str]:
+    from sentinel_assets.definitions import defs
+
+    partition = row.partition_key
+    record = describe_file(path)
+    clip = probe(path)
+    _register(row, record, clip, place)
+    _close_abandoned_runs(partition, place.instance)
+    assets = list(DEPENDENCIES) if again else _stale(partition, place)
+    if not assets:
+        if row.status != "completed":
+            place.warehouse.record_completed(partition)
+        return assets
+    _record_recipes(place, assets)
+    job = defs.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=place.instance,
+        partition_key=partition,
+        asset_selection=[dg.AssetKey(a) for a in assets],
+        tags={_HOST: socket.gethostname(), _PID: str(os.getpid())},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+    if not result.success and _reread(place, row).status != "failed":
+        place.warehouse.record_failure(partition, _failure_reason(result))
+    return assets
+
+
+def _register(row: Video, record: FootageRecord, clip: Clip, place: Workplace) -> None:
+    """Put the video's facts where each part looks for them; each write is idempotent, so a kill between them heals."""
+    partition = row.partition_key
+    place.warehouse.register_video(
+        row.uri,
+        name=record.name,
+        etag=record.etag,
+        size_bytes=record.size_bytes,
+        duration_s=clip.duration_s,
+        width=clip.width,
+        height=clip.height,
+        codec=clip.codec,
+    )
+    place.footage.register(partition, record)
+    if not place.instance.has_dynamic_partition(str(videos.name), partition):
+        place.instance.add_dynamic_partitions(str(videos.name), [partition])
+    known = latest_output(place.instance, "video", partition)
+    if known is None or known.version != record.etag:
+        place.instance.report_runless_asset_event(video_materialization(partition, record, clip))
+
+
+def _stale(partition: str, place: Workplace) -> Sequence[str]:
+    def is_stored(asset: str, output: Output) -> bool:
+        if asset == "events" and place.warehouse.count_events(int(partition)) != output.rows:
+            return False
+        return place.artifacts.exists(table_name(TABLES[asset], partition))
+
+    outputs = {name: latest_output(place.instance, name, partition) for name in ("video", *DEPENDENCIES)}
+    return out_of_date(outputs, is_stored)
+
+
+def _record_recipes(place: Workplace, assets: Sequence[str]) -> None:
+    for name in assets:
+        made = recipe(name)
+        place.warehouse.record_recipe(made.digest, asset=name, profile=made.profile, ingredients=made.ingredients())
+
+
+def _close_abandoned_runs(partition: str, instance: dg.DagsterInstance) -> None:
+    """Runs of this video that still count as under way though we hold its lock: their process was killed."""
+    under_way = dg.RunsFilter(
+        tags={"dagster/partition": partition, _HOST: socket.gethostname()}, statuses=[dg.DagsterRunStatus.STARTED]
+    )
+    for run in instance.get_runs(under_way):
+        if not _is_alive(int(run.tags[_PID])):
+            instance.report_run_failed(run, "The process that executed this run is gone; the video is analysed anew.")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
+def _failure_reason(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
+    return reason_of(SentinelError("the run ended without a result", remedy="See the run's page in the Dagster UI"))
+
+
+def _reread(place: Workplace, row: Video) -> Video:
+    return place.warehouse.video(row.partition_key)

@@ -1,0 +1,45 @@
+"""Persons and faces in the sampled frames, and the tracks that they form."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pandas as pd
+
+from resources.provided import AnalysisLog, Footage
+from sentinel_assets import models, previews
+from sentinel_assets.assets.video import video
+from sentinel_assets.parameters import sampling
+from sentinel_assets.vision.detections import DetectionParameters, detect_people
+from sentinel_assets.vision.frames import frames_at, probe, sample_frames
+from sentinel_assets.wiring import stage_options, stage_run
+
+
+@dg.asset(
+    deps=[video],
+    **stage_options(
+        "detections",
+        kinds={"pytorch", "parquet"},
+        group="perception",
+        description="Persons and faces in each sampled frame, joined to tracks that keep a person's id through the video.",
+    ),
+)
+def detections(
+    context: dg.AssetExecutionContext, footage: Footage, analysis_log: AnalysisLog
+) -> dg.MaterializeResult[pd.DataFrame]:
+    with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
+        clip = probe(path)
+        table = detect_people(
+            sample_frames(path, sampling().rate_hz, on_damage=run.warn),
+            clip,
+            detector=models.detector(),
+            face_detector=models.face_detector(),
+            parameters=DetectionParameters(),
+            on_progress=run.progress,
+        )
+        persons = table[table["kind"] == "person"]
+        return run.result(
+            table,
+            people=int(persons["track"].nunique()),
+            samples=len(previews.Sampling.of(table).times_s),
+            contact_sheet=previews.contact_sheet(frames_at(path, previews.telling_times(table)), table),
+        )

@@ -1,0 +1,37 @@
+"""The events as rows of the warehouse, published whole in one transaction."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pandas as pd
+
+from resources.provided import AnalysisLog
+from sentinel_assets.recipes import STAGES, recipe
+from sentinel_assets.vision.events import assemble_events
+from sentinel_assets.wiring import stage_options, stage_run
+
+
+@dg.asset(
+    **stage_options(
+        "events",
+        kinds={"postgres"},
+        group="search",
+        description="The events as rows in PostgreSQL, replaced whole in one transaction, ready to be searched.",
+    )
+)
+def events(
+    context: dg.AssetExecutionContext,
+    behaviors: pd.DataFrame,
+    demographics: pd.DataFrame,
+    poses: pd.DataFrame,
+    descriptions: pd.DataFrame,
+    embeddings: pd.DataFrame,
+    analysis_log: AnalysisLog,
+) -> dg.MaterializeResult[pd.DataFrame]:
+    with stage_run(context, analysis_log) as run:
+        table = assemble_events(behaviors, demographics, poses, descriptions, embeddings)
+        published = analysis_log.publish(
+            run.partition, context.run_id, table, recipes={name: recipe(name).digest for name in STAGES}
+        )
+        counts = {str(k): int(v) for k, v in table["event_type"].value_counts().sort_index().items()}
+        return run.result(table, published=published, counts=dg.MetadataValue.json(counts))

@@ -1,0 +1,34 @@
+"""Keypoints and body orientation of each tracked person in each sampled frame."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pandas as pd
+
+from resources.provided import AnalysisLog, Footage
+from sentinel_assets import models, previews
+from sentinel_assets.vision.poses import PoseParameters, estimate_poses
+from sentinel_assets.wiring import stage_options, stage_run
+
+
+@dg.asset(
+    **stage_options(
+        "poses",
+        kinds={"pytorch", "parquet"},
+        group="perception",
+        description="17 keypoints and the direction a body faces, for each tracked person in each sampled frame.",
+    )
+)
+def poses(
+    context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog
+) -> dg.MaterializeResult[pd.DataFrame]:
+    with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
+        table = estimate_poses(
+            path, detections, pose_models=models.pose_models(), parameters=PoseParameters(), on_progress=run.progress
+        )
+        return run.result(
+            table,
+            poses_found=int(table["keypoints"].notna().sum()),
+            orientation_known=int(table["orientation"].notna().sum()),
+            skeletons=dg.MetadataValue.md(previews.pose_sheet(path, table, detections)),
+        )

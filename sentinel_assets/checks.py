@@ -1,0 +1,134 @@
+"""What must hold of every video's outputs; one partition each, blocking where going on would publish nonsense."""
+
+from __future__ import annotations
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from resources.provided import WarehouseResource
+from sentinel_assets.partitions import videos
+from sentinel_assets.vision.tables import EMBEDDING_DIMENSION, Sampling
+
+_EDGE_PX = 0.5  # boxes are float32: half a pixel over the edge is rounding, more is a fault
+_NORM_TOLERANCE = 1e-3  # float32 sums of 384 squares
+_TIME_TOLERANCE_S = 0.5  # containers round their duration; a sample may stand on the last frame's own time
+
+
+@dg.asset_check(asset="detections", partitions_def=videos, blocking=True)
+def times_within_the_video(detections: pd.DataFrame) -> dg.AssetCheckResult:
+    """Sample times ascend, none is negative or beyond the end, and every row stands on a sampled frame."""
+    return times_result(detections)
+
+
+def times_result(detections: pd.DataFrame) -> dg.AssetCheckResult:
+    sampling = Sampling.of(detections)
+    times = np.asarray(sampling.times_s)
+    outside = int(((times < 0) | (times > sampling.duration_s + _TIME_TOLERANCE_S)).sum())
+    samples = detections["sample"].to_numpy(int)
+    strange = int(((samples < 0) | (samples >= len(times))).sum())
+    wrong = 0 if strange else int((np.abs(times[samples] - detections["time_s"].to_numpy(float)) > 1e-6).sum())
+    backwards = int((np.diff(times) <= 0).sum())
+    return dg.AssetCheckResult(
+        passed=not (outside or strange or wrong or backwards),
+        metadata={
+            "samples": len(times),
+            "outside_the_video": outside,
+            "not_ascending": backwards,
+            "rows_off_their_sample": strange + wrong,
+        },
+    )
+
+
+@dg.asset_check(asset="detections", partitions_def=videos, blocking=True)
+def boxes_inside_the_frame(detections: pd.DataFrame) -> dg.AssetCheckResult:
+    """Every box has an area, and none reaches out of the frame."""
+    return boxes_result(detections)
+
+
+def boxes_result(detections: pd.DataFrame) -> dg.AssetCheckResult:
+    sampling = Sampling.of(detections)
+    x1, y1, x2, y2 = (detections[c].to_numpy(float) for c in ("x1", "y1", "x2", "y2"))
+    inside = (
+        (x1 >= -_EDGE_PX)
+        & (y1 >= -_EDGE_PX)
+        & (x2 <= sampling.width + _EDGE_PX)
+        & (y2 <= sampling.height + _EDGE_PX)
+        & (x2 > x1)
+        & (y2 > y1)
+    )
+    return dg.AssetCheckResult(
+        passed=bool(inside.all()), metadata={"boxes": len(detections), "outside_or_empty": int((~inside).sum())}
+    )
+
+
+@dg.asset_check(
+    asset="behaviors", partitions_def=videos, blocking=True, additional_ins={"detections": dg.AssetIn("detections")}
+)
+def every_behavior_has_its_track(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.AssetCheckResult:
+    """No behavior of a track that detections do not know, or outside the time in which the track was seen."""
+    return tracks_result(behaviors, detections)
+
+
+def tracks_result(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.AssetCheckResult:
+    persons = detections[(detections["kind"] == "person") & detections["track"].notna()]
+    spans = persons.groupby("track")["time_s"].agg(["min", "max"])
+    orphans = ~behaviors["track"].isin(spans.index)
+    known = behaviors[~orphans]
+    seen = spans.reindex(known["track"])
+    slack = _TIME_TOLERANCE_S + 1.0 / Sampling.of(detections).rate_hz  # a label may reach half-way to the next sample
+    outside = (known["start_s"].to_numpy() < seen["min"].to_numpy() - slack) | (
+        known["end_s"].to_numpy() > seen["max"].to_numpy() + slack
+    )
+    return dg.AssetCheckResult(
+        passed=not orphans.any() and not outside.any(),
+        metadata={"behaviors": len(behaviors), "without_a_track": int(orphans.sum()), "outside_their_track": int(outside.sum())},
+    )
+
+
+@dg.asset_check(asset="embeddings", partitions_def=videos, blocking=True)
+def vectors_are_finite_and_of_unit_norm(embeddings: pd.DataFrame) -> dg.AssetCheckResult:
+    """Cosine distance means nothing for any other vector."""
+    return vectors_result(embeddings)
+
+
+def vectors_result(embeddings: pd.DataFrame) -> dg.AssetCheckResult:
+    bad = [key for key, vector in zip(embeddings["event_key"], embeddings["vector"], strict=True) if not _is_unit(vector)]
+    return dg.AssetCheckResult(
+        passed=not bad, metadata={"vectors": len(embeddings), "bad": len(bad), "first_bad": bad[0] if bad else ""}
+    )
+
+
+def _is_unit(vector: object) -> bool:
+    values = np.asarray(vector, dtype=np.float64)
+    if values.shape != (EMBEDDING_DIMENSION,) or not np.isfinite(values).all():
+        return False
+    return bool(abs(np.linalg.norm(values) - 1.0) <= _NORM_TOLERANCE)
+
+
+@dg.asset_check(asset="events", partitions_def=videos)
+def warehouse_has_these_rows(
+    context: dg.AssetCheckExecutionContext, events: pd.DataFrame, warehouse: WarehouseResource
+) -> dg.AssetCheckResult:
+    """The rows that a reader finds are those of the asset; it stands after publication, so it can only tell."""
+    stored = warehouse.connected.event_keys(int(context.partition_key))
+    expected = set(events["event_key"])
+    return dg.AssetCheckResult(
+        passed=stored == expected,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "asset_rows": len(expected),
+            "warehouse_rows": len(stored),
+            "missing": len(expected - stored),
+            "surplus": len(stored - expected),
+        },
+    )
+
+
+CHECKS = [
+    times_within_the_video,
+    boxes_inside_the_frame,
+    every_behavior_has_its_track,
+    vectors_are_finite_and_of_unit_norm,
+    warehouse_has_these_rows,
+]

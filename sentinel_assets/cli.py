@@ -1,0 +1,224 @@
+"""`sentinel ...`: the command line. Exit codes: 0 done, 1 something failed and said so, 2 the command was misused."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from resources.settings import Settings
+from sentinel_assets.vision.errors import SentinelError
+from sentinel_assets.vision.tables import BEHAVIORS
+
+if TYPE_CHECKING:
+    from resources.warehouse import SearchFilter
+
+out = Console(soft_wrap=False)
+err = Console(stderr=True)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+class Seconds(click.ParamType):
+    """`75`, `1:15` or `0:01:15`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = 0.0
+            for part in str(value).split(":"):
+                seconds = seconds * 60 + float(part)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write seconds, mm:ss or h:mm:ss", param, ctx)
+        return seconds
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The filters that `events` and `search` share."""
+    options = [
+        click.option("--type", "types", multiple=True, type=click.Choice(BEHAVIORS), help="Only this event; repeatable."),
+        click.option("--from", "start_s", type=Seconds(), help="Not before this time of the video (seconds or mm:ss)."),
+        click.option("--to", "end_s", type=Seconds(), help="Not after this time of the video."),
+        click.option("--min-age", type=click.FloatRange(0, 120), help="Only people of known age, at least this."),
+        click.option("--max-age", type=click.FloatRange(0, 120), help="Only people of known age, at most this."),
+        click.option("--gender", type=click.Choice(["male", "female", "unknown"]), help="Only people of this gender."),
+        click.option("--min-confidence", type=click.FloatRange(0, 1), help="Only events at least this sure."),
+        click.option("--for-review", is_flag=True, help="Only suspicions that a person has to look at."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sentinel-cctv", prog_name="sentinel")
+def cli() -> None:
+    """Turn the CCTV footage of unmanned stores into events that a person can search."""
+
+
+@cli.command()
+@click.argument("paths", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--again", is_flag=True, help="Make everything again, also what is up to date.")
+@click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--rate", type=float, metavar="HZ", help="Frames looked at in a second (or SENTINEL_SAMPLE_RATE; 1).")
+@json_option
+def analyze(paths: tuple[Path, ...], again: bool, profile: str | None, rate: float | None, as_json: bool) -> None:
+    """Analyse videos here and now, and print their events."""
+    _choose(profile, rate)
+    from sentinel_assets.session import analyse_all
+
+    sys.exit(analyse_all(paths, again=again, as_json=as_json, out=out, err=err))
+
+
+@cli.command()
+@click.argument("path", metavar="[VIDEO]", required=False, type=click.Path(path_type=Path))
+@click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
+def demo(path: Path | None, profile: str | None) -> None:
+    """Analyse a clip (default: a sample that it composes), print its events, and search them in English and Korean."""
+    _choose(profile, None)
+    from sentinel_assets.session import demonstrate
+
+    sys.exit(demonstrate(path, out=out, err=err))
+
+
+@cli.command()
+@click.argument("video", required=False)
+@json_option
+def status(video: str | None, as_json: bool) -> None:
+    """Progress and state of all videos, or of one (its id, path or name)."""
+    from sentinel_assets import report
+
+    with _warehouse() as warehouse:
+        videos = [warehouse.find_video(video)] if video else warehouse.videos()
+        if as_json:
+            report.print_json(out, [report.plain(v) for v in videos])
+        elif not videos:
+            out.print("No video yet. Start with: sentinel analyze VIDEO")
+        else:
+            out.print(report.videos_table(videos))
+
+
+@cli.command()
+@click.argument("video")
+@filter_options
+@json_option
+def events(video: str, as_json: bool, **filters: Any) -> None:
+    """The events of one video (its id, path or name)."""
+    from sentinel_assets import report
+
+    with _warehouse() as warehouse:
+        row = warehouse.find_video(video)
+        found = warehouse.events(row.id, _filter(**filters))
+        if as_json:
+            report.print_json(out, [report.plain(e) for e in found])
+        elif found:
+            out.print(report.events_table(found))
+        elif row.status == "failed":
+            raise SentinelError(f"its analysis failed: {row.error}", where=row.name)
+        else:
+            out.print(f"No such event in {row.name} ({row.status}).")
+
+
+@cli.command()
+@click.argument("text")
+@click.option("--video", help="Only in this video (its id, path or name).")
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many at most.")
+@filter_options
+@json_option
+def search(text: str, video: str | None, limit: int, as_json: bool, **filters: Any) -> None:
+    """Find events by meaning, in English or Korean."""
+    from sentinel_assets import report
+    from sentinel_assets.search import search_hits
+
+    if not text.strip():
+        raise SentinelError("nothing to search for", where="TEXT", remedy="Say what you look for, such as 'someone fell'")
+    with _warehouse() as warehouse:
+        chosen = _filter(video_id=warehouse.find_video(video).id if video else None, **filters)
+        hits = search_hits(warehouse, text, chosen=chosen, limit=limit)
+        if as_json:
+            report.print_json(out, [report.plain(h) for h in hits])
+        elif hits:
+            out.print(report.hits_table(hits))
+        else:
+            out.print("Nothing found. `sentinel status` shows which videos are analysed.")
+
+
+@cli.group(name="models")
+def models_group() -> None:
+    """The models: which there are, their weights fetched, their weights verified."""
+
+
+@models_group.command(name="list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """All models of the catalogue: what each is for, its licence, and whether its weights are here."""
+
+
+@models_group.command()
+@json_option
+def pull(as_json: bool) -> None:
+    """Fetch and verify the weights of the profile."""
+
+
+@models_group.command()
+@json_option
+def verify(as_json: bool) -> None:
+    """Compare the weights that are here with the catalogue's sha256."""
+
+
+@cli.command()
+@click.option("--port", type=int, help="Of the web page; a free one by default.")
+def dev(port: int | None) -> None:
+    """Run the Dagster UI over this machine's data until Ctrl-C."""
+    from sentinel_assets.session import serve
+
+    sys.exit(serve(port, out=out, err=err))
+
+
+def _choose(profile: str | None, rate: float | None) -> None:
+    """Options win over the environment; everything below reads the environment, also in other processes."""
+    if profile:
+        os.environ["SENTINEL_PROFILE"] = profile
+    if rate is not None:
+        os.environ["SENTINEL_SAMPLE_RATE"] = str(rate)
+        from sentinel_assets.parameters import sampling
+
+        sampling()
+
+
+def _warehouse() -> Any:
+    from sentinel_assets.workplace import open_warehouse
+
+    return open_warehouse(Settings.from_env())
+
+
+def _filter(*, video_id: int | None = None, for_review: bool = False, **filters: Any) -> SearchFilter:
+    from resources.warehouse import SearchFilter
+
+    return SearchFilter(video_id=video_id, needs_review=True if for_review else None, **filters)
+
+
+def main() -> None:
+    """Run the command line; what we raise on purpose is one line on stderr and exit code 1."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        err.print("Interrupted. Run the same command again to go on.")
+        sys.exit(130)
+    except SentinelError as error:
+        err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)

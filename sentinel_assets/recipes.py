@@ -1,0 +1,121 @@
+"""What an output was made by: the revision of the stage's code, its models with the digests of their weights, its parameters.
+
+The digest of a recipe is the asset's `code_version`; the data version of each output begins with it. An output is out of
+date when another recipe made it, or when its inputs have changed since. A stage's `revision` is raised by hand whenever a
+change of its code changes what comes out; `tests/test_recipes.py` compares the code with what it was at that revision, so
+that raising it cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
+from typing import Any
+
+from resources.settings import Settings
+from sentinel_assets import models
+from sentinel_assets.parameters import sampling
+from sentinel_assets.vision.behaviors import BehaviorParameters
+from sentinel_assets.vision.demographics import DemographicsParameters
+from sentinel_assets.vision.detections import DetectionParameters
+from sentinel_assets.vision.poses import PoseParameters
+from sentinel_assets.vision.tracking import TrackingParameters
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the analysis: the code it consists of, the roles of the models that it uses, and its parameters."""
+
+    revision: int
+    modules: tuple[str, ...]
+    """Modules under `sentinel_assets.vision` whose code decides what comes out."""
+    roles: tuple[str, ...] = ()
+    parameters: tuple[Callable[[], Any], ...] = ()
+
+
+STAGES: Mapping[str, Stage] = {
+    "detections": Stage(
+        revision=1,
+        modules=(
+            "frames",
+            "gop",
+            "tracking",
+            "detections",
+            "models.yolo",
+            "models.movenet",
+            "models.centerface",
+            "models.ultralytics_loader",
+        ),
+        roles=("detector", "face_detector"),
+        parameters=(sampling, DetectionParameters, TrackingParameters),
+    ),
+    "demographics": Stage(
+        revision=1,
+        modules=("frames", "gop", "demographics", "models.age_gender"),
+        roles=("attributes",),
+        parameters=(DemographicsParameters,),
+    ),
+    "poses": Stage(
+        revision=1,
+        modules=("frames", "gop", "poses", "orientation", "models.movenet", "models.yolo_pose", "models.ultralytics_loader"),
+        roles=("pose",),
+        parameters=(PoseParameters,),
+    ),
+    "behaviors": Stage(revision=1, modules=("behaviors",), parameters=(BehaviorParameters,)),
+    "descriptions": Stage(revision=1, modules=("descriptions", "models.template", "orientation"), roles=("describer",)),
+    "embeddings": Stage(revision=1, modules=("embeddings", "models.e5"), roles=("text_encoder",)),
+    "events": Stage(revision=1, modules=("events",)),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one asset is made. `digest` is 12 hex digits over everything that can change what comes out."""
+
+    asset: str
+    profile: str
+    revision: int
+    models: tuple[Mapping[str, Any], ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def digest(self) -> str:
+        # The profile is a name for a choice of models, not an ingredient: equal models make equal outputs.
+        content = {k: v for k, v in asdict(self).items() if k != "profile"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def ingredients(self) -> dict[str, Any]:
+        """The recipe in full, as JSON types, for the warehouse's `recipes` table."""
+        return {"revision": self.revision, "models": [dict(m) for m in self.models], "parameters": dict(self.parameters)}
+
+
+@cache
+def recipe(asset: str, profile: str | None = None) -> Recipe:
+    """The recipe by which that asset is made now, in that profile (default: the environment's)."""
+    stage, chosen = STAGES[asset], profile or Settings.from_env().profile
+    return Recipe(
+        asset=asset,
+        profile=chosen,
+        revision=stage.revision,
+        models=tuple(ingredient for role in stage.roles for ingredient in models.ingredients(role, chosen)),
+        parameters={make.__name__: _plain(make()) for make in stage.parameters},
+    )
+
+
+def data_version(asset: str, content: str) -> str:
+    """`<recipe>-<content>`: who made it, and what came out."""
+    return f"{recipe(asset).digest}-{content}"
+
+
+def made_by(version: str) -> str:
+    """The recipe digest that a data version begins with."""
+    return version.partition("-")[0]
+
+
+def _plain(parameters: Any) -> dict[str, Any]:
+    assert is_dataclass(parameters)
+    assert not isinstance(parameters, type)
+    return dict(json.loads(json.dumps(asdict(parameters))))

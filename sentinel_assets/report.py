@@ -1,0 +1,115 @@
+"""What the commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from resources.warehouse import Event, SearchHit, Video
+from sentinel_assets.analysis import Outcome
+
+_STATUS_STYLE = {"completed": "green", "failed": "red", "processing": "yellow", "pending": "dim"}
+
+
+def clock(seconds: float) -> str:
+    """`01:05`, or `1:01:05` from an hour on."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
+
+
+def person(event: Event) -> str:
+    """Who, as far as it is known: `woman, 20-30`, `age and gender unknown`."""
+    known = []
+    if event.gender != "unknown":
+        known.append({"male": "man", "female": "woman"}[event.gender])
+    if event.age_low is not None and event.age_high is not None:
+        known.append(f"{event.age_low:.0f}-{event.age_high:.0f}")
+    return ", ".join(known) or "unknown"
+
+
+def events_table(events: Sequence[Event]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Time", "Event", "Track", "Who", "Sure", "Description"):
+        table.add_column(name, justify="right" if name in ("Track", "Sure") else "left", overflow="fold")
+    for event in events:
+        kind = Text(event.event_type + (" (for review)" if event.needs_review else ""))
+        table.add_row(
+            f"{clock(event.timestamp)}-{clock(event.end_s)}",
+            kind,
+            str(event.track),
+            person(event),
+            f"{event.confidence:.0%}",
+            Text(event.description),
+        )
+    return table
+
+
+def hits_table(hits: Sequence[SearchHit]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Near", "Video", "Time", "Event", "Who", "Description"):
+        table.add_column(name, justify="right" if name == "Near" else "left", overflow="fold")
+    for hit in hits:
+        event = hit.event
+        table.add_row(
+            f"{hit.similarity:.3f}",
+            Text(f"{event.video_id} {hit.video_name}"),
+            f"{clock(event.timestamp)}-{clock(event.end_s)}",
+            event.event_type,
+            person(event),
+            Text(event.description),
+        )
+    return table
+
+
+def videos_table(videos: Sequence[Video]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Id", "Video", "Status", "Done", "Length", "Events", "What it says"):
+        table.add_column(name, justify="right" if name in ("Id", "Done", "Length", "Events") else "left", overflow="fold")
+    for video in videos:
+        table.add_row(
+            str(video.id),
+            Text(video.name),
+            Text(video.status, style=_STATUS_STYLE.get(video.status, "")),
+            f"{video.analysis_progress}%",
+            clock(video.duration_s) if video.duration_s is not None else "",
+            "" if video.event_count is None else str(video.event_count),
+            Text(video.error or "; ".join(video.warnings) or (video.stage or "")),
+        )
+    return table
+
+
+def outcome_json(outcome: Outcome, events: Sequence[Event]) -> dict[str, Any]:
+    return {
+        "video": plain(outcome.video),
+        "error": outcome.error,
+        "made": list(outcome.made),
+        "seconds": round(outcome.seconds, 3),
+        "events": [plain(e) for e in events],
+    }
+
+
+def plain(thing: Any) -> dict[str, Any]:
+    """A dataclass as JSON types; vectors are left out, since nobody reads 384 numbers."""
+    return {k: _plain_value(v) for k, v in asdict(thing).items() if k != "embedding"}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {k: _plain_value(v) for k, v in value.items() if k != "embedding"}
+    if isinstance(value, (list, tuple)):
+        return [_plain_value(v) for v in value]
+    return value
+
+
+def print_json(console: Console, value: Any) -> None:
+    console.file.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,177 @@
+"""The longer commands: several videos with a progress bar, the demonstration, the Dagster UI."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+from resources.settings import Settings
+from resources.warehouse import Video, connect
+from sentinel_assets import models, report
+from sentinel_assets.analysis import Outcome, analyse
+from sentinel_assets.search import search_hits
+from sentinel_assets.vision.errors import StoreUnavailable
+from sentinel_assets.workplace import Workplace, dagster_home, open_workplace
+
+_POLL_S = 0.3  # between two looks at the video's row for the progress bar
+
+DEMO_QUERIES = (("a person standing still", "English"), ("걷고 있는 사람", "Korean, 'a person who is walking'"))
+
+
+def analyse_all(paths: Sequence[Path], *, again: bool, as_json: bool, out: Console, err: Console) -> int:
+    """Analyse one video after the other; a bad one fails alone. Returns the exit code."""
+    settings = Settings.from_env()
+    _fetch_weights(settings, err)
+    failed, results = False, []
+    with open_workplace(settings) as place:
+        for path in paths:
+            outcome = _with_progress_bar(path, place, again, err)
+            failed = failed or outcome.error is not None
+            if as_json:
+                events = [] if outcome.error else place.warehouse.events(outcome.video.id)
+                results.append(report.outcome_json(outcome, events))
+            else:
+                _print_outcome(outcome, place, out)
+            if outcome.error:
+                err.print(f"[red]error:[/red] {escape(outcome.error)}", soft_wrap=True, highlight=False)
+    if as_json:
+        report.print_json(out, {"videos": results})
+    return 1 if failed else 0
+
+
+def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
+    """Analyse a clip, print its events and two searches over them, and say where to look next."""
+    settings = Settings.from_env()
+    _fetch_weights(settings, err)
+    if path is None:
+        path = _sample(settings, out)
+    with open_workplace(settings) as place:
+        outcome = _with_progress_bar(path, place, False, err)
+        _print_outcome(outcome, place, out)
+        if outcome.error:
+            err.print(f"[red]error:[/red] {escape(outcome.error)}", soft_wrap=True, highlight=False)
+            return 1
+        for text, language in DEMO_QUERIES:
+            out.print(f"\n[bold]$ sentinel search {escape(repr(text))} --limit 3[/bold]  [dim]({language})[/dim]")
+            out.print(report.hits_table(search_hits(place.warehouse, text, limit=3)))
+        program = Path(sys.argv[0])
+        shown = os.path.relpath(program) if program.is_absolute() else str(program)
+        out.print(f"\nLook next at\n  {shown} events {outcome.video.id}      the events of this video")
+        out.print(f"  {shown} search TEXT   all videos, by meaning\n  {shown} dev           the Dagster UI: lineage, pictures, checks")
+    return 0
+
+
+def serve(port: int | None, *, out: Console, err: Console) -> int:
+    """Dagster's web pages and daemon on loopback, over the same data as the commands, until Ctrl-C."""
+    settings = Settings.from_env()
+    _fetch_weights(settings, err)
+    with dagster_home(settings), connect(settings) as warehouse:
+        # The run workers take the address from here: the server's port is another at each start.
+        environment = {**os.environ, "SENTINEL_HOME": str(settings.home)}
+        chosen = port or _free_port()
+        command = [sys.executable, "-m", "dagster", "dev", "-m", "sentinel_assets.definitions", "-h", "127.0.0.1", "-p", str(chosen)]
+        out.print(f"Dagster UI: http://127.0.0.1:{chosen}   (Ctrl-C stops it; {len(warehouse.videos())} videos so far)")
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - our own interpreter
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # it was interrupted too, and stops its own children first
+            return 0
+
+
+def _with_progress_bar(path: Path, place: Workplace, again: bool, err: Console) -> Outcome:
+    with progress_of_video(place.settings, path.name, err) as watch:
+        return analyse(path, place, again=again, on_registered=watch)
+
+
+@contextmanager
+def progress_of_video(settings: Settings, name: str, err: Console) -> Iterator[Callable[[Video], None]]:
+    """A bar that follows the video's row; yields the function that says which row. Nothing where no person watches."""
+    if not err.is_terminal:
+        yield lambda _: None
+        return
+    # Dagster redirects the process's own stderr while a step runs; the bar goes to where it led before.
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
+        bar = Progress(
+            TextColumn("{task.fields[name]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[stage]}"),
+            TimeElapsedColumn(),
+            console=Console(file=terminal, force_terminal=True),
+            transient=True,
+        )
+        task = bar.add_task("", total=100, name=name, stage="reading")
+        done = threading.Event()
+        followers: list[threading.Thread] = []
+
+        def follow(row: Video) -> None:
+            with connect(settings) as warehouse:
+                while not done.wait(_POLL_S):
+                    try:
+                        now = warehouse.video(row.partition_key)
+                    except StoreUnavailable:
+                        continue  # the analysis itself will say so; the bar only waits
+                    bar.update(task, completed=now.analysis_progress, stage=now.stage or "")
+
+        def watch(row: Video) -> None:
+            followers.append(threading.Thread(target=follow, args=(row,), daemon=True))
+            followers[-1].start()
+
+        with bar:
+            try:
+                yield watch
+            finally:
+                done.set()
+                for follower in followers:
+                    follower.join()
+
+
+def _fetch_weights(settings: Settings, err: Console) -> None:
+    """Fetch what the profile needs and is not there yet, with a bar."""
+    missing = models.missing(settings.profile)
+    if not missing:
+        return
+    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True) as bar:
+        for entry in missing:
+            task = bar.add_task(f"weights {entry.name}", total=entry.size_bytes)
+            models.fetch(entry)
+            bar.update(task, completed=entry.size_bytes)
+
+
+def _sample(settings: Settings, out: Console) -> Path:
+    from sentinel_assets.sample import compose_sample
+
+    path = settings.home / "sample" / "composition.mp4"
+    if not path.exists():
+        out.print("Composing the sample clip from two photos: a composition of cut-out people, not real footage.")
+        compose_sample(models.sample_photo("photo-bus"), models.sample_photo("photo-zidane"), path)
+    return path
+
+
+def _print_outcome(outcome: Outcome, place: Workplace, out: Console) -> None:
+    video = outcome.video
+    if outcome.error:
+        return
+    events = place.warehouse.events(video.id)
+    done = f"analysed in {outcome.seconds:.1f} s" if outcome.made else "was up to date"
+    out.print(f"\n[bold]{escape(video.name)}[/bold] (video {video.id}, {report.clock(video.duration_s or 0)}) {done}: {len(events)} events")
+    for warning in video.warnings:
+        out.print(f"[yellow]note:[/yellow] {escape(warning)}")
+    if events:
+        out.print(report.events_table(events))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,151 @@
+"""What the seven stages have in common as Dagster assets: how they are declared, how they report, how they fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from resources.artifacts import content_digest
+from resources.provided import AnalysisLog
+from sentinel_assets.partitions import videos
+from sentinel_assets.recipes import data_version, recipe
+from sentinel_assets.vision.errors import SentinelError
+from sentinel_assets.vision.tables import TABLES, Table
+
+OWNERS = ["team:vision"]
+
+PROGRESS: Mapping[str, tuple[int, int]] = {
+    # Which part of a video's 0..100 belongs to which stage: about the share of the time it takes on a CPU.
+    "detections": (1, 50),
+    "demographics": (50, 55),
+    "poses": (55, 85),
+    "behaviors": (85, 88),
+    "descriptions": (88, 90),
+    "embeddings": (90, 96),
+    "events": (96, 99),
+}
+
+_RETRIES, _RETRY_AFTER_S = 2, 3.0
+
+
+def stage_options(name: str, *, kinds: set[str], group: str, description: str) -> dict[str, Any]:
+    """The arguments of `@dg.asset` that every stage shares."""
+    table = TABLES[name]
+    return {
+        "name": name,
+        "partitions_def": videos,
+        "group_name": group,
+        "kinds": kinds,
+        "owners": OWNERS,
+        "description": description,
+        "code_version": recipe(name).digest,
+        "io_manager_key": "artifacts",
+        "metadata": {"dagster/column_schema": column_schema(table), "recipe": recipe(name).ingredients()},
+        "hooks": {record_failure},
+    }
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name, str(c.type), description=c.description, constraints=dg.TableColumnConstraints(nullable=c.nullable)
+            )
+            for c in table.columns
+        ]
+    )
+
+
+@dataclass
+class StageRun:
+    """One stage at work on one video: its progress goes to the video's row, its remarks to the run's page."""
+
+    context: dg.AssetExecutionContext
+    log: AnalysisLog
+    name: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def partition(self) -> str:
+        return self.context.partition_key
+
+    def progress(self, fraction: float) -> None:
+        """`fraction` of this stage is done, [0, 1]."""
+        first, last = PROGRESS[self.name]
+        self.log.progress(self.partition, self.context.run_id, first + (last - first) * fraction, self.name)
+
+    def warn(self, text: str) -> None:
+        """Something about this video that a person should know, though the analysis goes on."""
+        self.context.log.warning(text)
+        self.log.warn(self.partition, text)
+        self.metadata["warning"] = text
+
+    def result(self, frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.DataFrame]:
+        """The finished output: rows, the data version that says by which recipe, and what the UI shows of it."""
+        self.progress(1.0)
+        content = content_digest(TABLES[self.name].conform(frame))
+        return dg.MaterializeResult(
+            value=frame,
+            data_version=dg.DataVersion(data_version(self.name, content)),
+            metadata={
+                "recipe": recipe(self.name).digest,
+                "seconds": round(time.monotonic() - self.started, 3),
+                **self.metadata,
+                **metadata,
+            },
+        )
+
+
+@contextmanager
+def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[StageRun]:
+    """Run a stage's body: announce it, and turn what we raise on purpose into a failure that a person can act on."""
+    name = context.asset_key.path[-1]
+    with acting_on_errors():
+        log.begin(context.partition_key, context.run_id)
+        run = StageRun(context, log, name)
+        run.progress(0.0)
+        yield run
+
+
+@contextmanager
+def acting_on_errors() -> Iterator[None]:
+    """A SentinelError becomes a retry where trying again can help, else a failure without retries."""
+    try:
+        yield
+    except SentinelError as error:
+        if error.is_retryable:
+            raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=_RETRY_AFTER_S) from error
+        raise dg.Failure(
+            description=str(error),
+            metadata={"what": error.what, "where": error.where, "remedy": error.remedy},
+            allow_retries=False,
+        ) from error
+
+
+def reason_of(error: BaseException | None) -> str:
+    """One line for the video's row: our own errors as they read, all else as the bug that it is."""
+    if isinstance(error, dg.RetryRequested):
+        error = error.__cause__
+    if isinstance(error, dg.Failure):
+        return error.description or "failed without a reason"
+    if isinstance(error, SentinelError):
+        return str(error)
+    detail = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {detail}. This is a defect of Sentinel: please report it with the run's id"
+
+
+@dg.failure_hook(required_resource_keys={"analysis_log"})
+def record_failure(context: dg.HookContext) -> None:
+    """Write on the video's row why its analysis failed."""
+    run = context.instance.get_run_by_id(context.run_id)
+    partition = run.tags.get("dagster/partition") if run else None
+    if partition:
+        reason = f"{context.op.name}: {reason_of(context.op_exception)}"
+        context.resources.analysis_log.fail(partition, reason)

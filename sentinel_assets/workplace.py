@@ -1,0 +1,102 @@
+"""What a command works with: the settings, the warehouse and the Dagster instance, opened together and closed together."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+from resources.artifacts import ArtifactStore
+from resources.footage import FootageStore
+from resources.settings import Settings
+from resources.warehouse import Warehouse, connect
+from sentinel_assets.vision.errors import StoreUnavailable
+
+_DAGSTER_URL = "SENTINEL_DAGSTER_URL"
+_DAGSTER_DATABASE = "dagster"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    settings: Settings
+    warehouse: Warehouse
+    instance: dg.DagsterInstance
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        return ArtifactStore(self.settings.artifacts)
+
+    @property
+    def footage(self) -> FootageStore:
+        return FootageStore(self.artifacts)
+
+
+@contextmanager
+def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
+    """For commands that only read rows; Dagster is not loaded up."""
+    with connect(settings) as warehouse:
+        yield warehouse
+
+
+@contextmanager
+def open_workplace(settings: Settings) -> Iterator[Workplace]:
+    """The warehouse and the Dagster instance of `settings.home` (or of DAGSTER_HOME, where that is set)."""
+    with ExitStack() as stack:
+        stack.enter_context(dagster_home(settings))
+        warehouse = stack.enter_context(connect(settings))
+        with _one_at_a_time(settings.home / "dagster.lock"):  # creating Dagster's tables is not safe against itself
+            instance = stack.enter_context(dg.DagsterInstance.get())
+        yield Workplace(settings, warehouse, instance)
+
+
+@contextmanager
+def dagster_home(settings: Settings) -> Iterator[Path]:
+    """Point DAGSTER_HOME at a folder of ours with a dagster.yaml, unless the user has one of their own.
+
+    Beside the PostgreSQL that we start, Dagster keeps its records in a database of that server; beside a DATABASE_URL
+    of the user's, in SQLite files under `home`, because that database is not ours to put tables of another tool into.
+    """
+    if os.environ.get("DAGSTER_HOME"):
+        yield Path(os.environ["DAGSTER_HOME"])
+        return
+    with ExitStack() as stack:
+        config: dict[str, object] = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+        if settings.database_url is None:
+            from infra.local.postgres import LocalPostgres
+
+            server = stack.enter_context(LocalPostgres(settings.home / "postgres").session())
+            server.create_database(_DAGSTER_DATABASE)
+            os.environ[_DAGSTER_URL] = server.url(_DAGSTER_DATABASE).replace("postgresql://", "postgresql+psycopg2://", 1)
+            config["storage"] = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
+        home = settings.home / "dagster"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            _write_if_changed(home / "dagster.yaml", yaml.safe_dump(config))
+        except OSError as error:
+            raise StoreUnavailable(
+                f"cannot be written: {error.strerror}", where=home, remedy="Free space, or set SENTINEL_HOME to a folder of yours"
+            ) from error
+        os.environ["DAGSTER_HOME"] = str(home)
+        stack.callback(os.environ.pop, "DAGSTER_HOME", None)
+        yield home
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if path.exists() and path.read_text() == text:
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
