@@ -36,7 +36,9 @@ class ArtifactStore:
     @cached_property
     def _filesystem(self) -> tuple[pafs.FileSystem, str]:
         if self.base.startswith("s3://"):
-            return pafs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL")), self.base.removeprefix("s3://")
+            return pafs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL")), self.base.removeprefix(
+                "s3://"
+            )
         return pafs.LocalFileSystem(), str(Path(self.base).expanduser().resolve())
 
     def uri(self, name: str) -> str:
@@ -126,10 +128,14 @@ def _store_errors(where: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ArtifactMissing("there is no such object", where=where, remedy="Materialize what it is made from first") from error
+        raise ArtifactMissing(
+            "there is no such object", where=where, remedy="Materialize what it is made from first"
+        ) from error
     except PermissionError as error:
         raise StoreRejected("permission denied", where=where, remedy="Let this user read and write there") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreUnavailable("the disk is full", where=where, remedy="Free some space and run it again") from error
+            raise StoreUnavailable(
+                "the disk is full", where=where, remedy="Free some space and run it again"
+            ) from error
         raise StoreUnavailable(f"the store does not answer: {error}", where=where, remedy="Try again later") from error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote, urlparse
+from urllib.parse import quote
 
 from resources.artifacts import ArtifactStore
 from sentinel_assets.vision.errors import ArtifactMissing, FootageDamaged, FootageMissing, StoreUnavailable
@@ -26,7 +26,7 @@ class FootageRecord:
 
     @property
     def name(self) -> str:
-        return Path(urlparse(self.uri).path).name
+        return self.uri.rpartition("/")[2]  # not parsed as a URL: '#' and '?' are letters like others in a name
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ def _downloaded(record: FootageRecord) -> Iterator[Path]:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
-    location = urlparse(record.uri)
+    bucket, _, key = record.uri.removeprefix("s3://").partition("/")
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
         path = Path(folder, record.name)
         try:
-            boto3.client("s3").download_file(location.netloc, location.path.lstrip("/"), str(path))
+            boto3.client("s3").download_file(bucket, key, str(path))
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NoSuchBucket"):
                 raise FootageMissing("no such object", where=record.uri, remedy="Upload it again") from error

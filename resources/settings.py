@@ -62,7 +62,9 @@ class Settings:
 def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
     value = env.get(name) or default
     if value not in allowed:
-        raise SentinelError(f"{value!r} is none of {', '.join(allowed)}", where=name, remedy=f"Set {name} to one of them")
+        raise SentinelError(
+            f"{value!r} is none of {', '.join(allowed)}", where=name, remedy=f"Set {name} to one of them"
+        )
     return value
 
 
@@ -71,4 +73,6 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise SentinelError(f"{text!r} is not a number", where=name, remedy=f"Set {name} to one, such as {default}") from error
+        raise SentinelError(
+            f"{text!r} is not a number", where=name, remedy=f"Set {name} to one, such as {default}"
+        ) from error

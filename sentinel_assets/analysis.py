@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from resources.warehouse import Video
 
 from resources.artifacts import table_name
 from resources.footage import FootageRecord, describe_file
-from resources.warehouse import Video
 from sentinel_assets.assets.video import video_materialization
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.partitions import videos

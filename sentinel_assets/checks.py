@@ -82,7 +82,11 @@ def tracks_result(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.Asset
     )
     return dg.AssetCheckResult(
         passed=not orphans.any() and not outside.any(),
-        metadata={"behaviors": len(behaviors), "without_a_track": int(orphans.sum()), "outside_their_track": int(outside.sum())},
+        metadata={
+            "behaviors": len(behaviors),
+            "without_a_track": int(orphans.sum()),
+            "outside_their_track": int(outside.sum()),
+        },
     )
 
 
@@ -93,7 +97,9 @@ def vectors_are_finite_and_of_unit_norm(embeddings: pd.DataFrame) -> dg.AssetChe
 
 
 def vectors_result(embeddings: pd.DataFrame) -> dg.AssetCheckResult:
-    bad = [key for key, vector in zip(embeddings["event_key"], embeddings["vector"], strict=True) if not _is_unit(vector)]
+    bad = [
+        key for key, vector in zip(embeddings["event_key"], embeddings["vector"], strict=True) if not _is_unit(vector)
+    ]
     return dg.AssetCheckResult(
         passed=not bad, metadata={"vectors": len(embeddings), "bad": len(bad), "first_bad": bad[0] if bad else ""}
     )

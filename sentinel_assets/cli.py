@@ -45,7 +45,9 @@ class Seconds(click.ParamType):
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The filters that `events` and `search` share."""
     options = [
-        click.option("--type", "types", multiple=True, type=click.Choice(BEHAVIORS), help="Only this event; repeatable."),
+        click.option(
+            "--type", "types", multiple=True, type=click.Choice(BEHAVIORS), help="Only this event; repeatable."
+        ),
         click.option("--from", "start_s", type=Seconds(), help="Not before this time of the video (seconds or mm:ss)."),
         click.option("--to", "end_s", type=Seconds(), help="Not after this time of the video."),
         click.option("--min-age", type=click.FloatRange(0, 120), help="Only people of known age, at least this."),
@@ -140,7 +142,9 @@ def search(text: str, video: str | None, limit: int, as_json: bool, **filters: A
     from sentinel_assets.search import search_hits
 
     if not text.strip():
-        raise SentinelError("nothing to search for", where="TEXT", remedy="Say what you look for, such as 'someone fell'")
+        raise SentinelError(
+            "nothing to search for", where="TEXT", remedy="Say what you look for, such as 'someone fell'"
+        )
     with _warehouse() as warehouse:
         chosen = _filter(video_id=warehouse.find_video(video).id if video else None, **filters)
         hits = search_hits(warehouse, text, chosen=chosen, limit=limit)

@@ -17,7 +17,9 @@ class SamplingParameters:
     def __post_init__(self) -> None:
         if not 0 < self.rate_hz <= 30:
             raise SentinelError(
-                f"{self.rate_hz} samples a second", where="SENTINEL_SAMPLE_RATE", remedy="Choose more than 0 and at most 30"
+                f"{self.rate_hz} samples a second",
+                where="SENTINEL_SAMPLE_RATE",
+                remedy="Choose more than 0 and at most 30",
             )
 
 

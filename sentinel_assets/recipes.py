@@ -60,7 +60,15 @@ STAGES: Mapping[str, Stage] = {
     ),
     "poses": Stage(
         revision=1,
-        modules=("frames", "gop", "poses", "orientation", "models.movenet", "models.yolo_pose", "models.ultralytics_loader"),
+        modules=(
+            "frames",
+            "gop",
+            "poses",
+            "orientation",
+            "models.movenet",
+            "models.yolo_pose",
+            "models.ultralytics_loader",
+        ),
         roles=("pose",),
         parameters=(PoseParameters,),
     ),
@@ -89,7 +97,11 @@ class Recipe:
 
     def ingredients(self) -> dict[str, Any]:
         """The recipe in full, as JSON types, for the warehouse's `recipes` table."""
-        return {"revision": self.revision, "models": [dict(m) for m in self.models], "parameters": dict(self.parameters)}
+        return {
+            "revision": self.revision,
+            "models": [dict(m) for m in self.models],
+            "parameters": dict(self.parameters),
+        }
 
 
 @cache

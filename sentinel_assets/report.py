@@ -8,11 +8,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from resources.warehouse import Event, SearchHit, Video
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from resources.warehouse import Event, SearchHit, Video
 from sentinel_assets.analysis import Outcome
 
 _STATUS_STYLE = {"completed": "green", "failed": "red", "processing": "yellow", "pending": "dim"}
@@ -72,7 +72,9 @@ def hits_table(hits: Sequence[SearchHit]) -> Table:
 def videos_table(videos: Sequence[Video]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Id", "Video", "Status", "Done", "Length", "Events", "What it says"):
-        table.add_column(name, justify="right" if name in ("Id", "Done", "Length", "Events") else "left", overflow="fold")
+        table.add_column(
+            name, justify="right" if name in ("Id", "Done", "Length", "Events") else "left", overflow="fold"
+        )
     for video in videos:
         table.add_row(
             str(video.id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resources.warehouse import SearchFilter, SearchHit, Warehouse
+
 from sentinel_assets import models
 from sentinel_assets.recipes import recipe
 

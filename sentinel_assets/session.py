@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from resources.warehouse import Video, connect
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from resources.settings import Settings
-from resources.warehouse import Video, connect
 from sentinel_assets import models, report
 from sentinel_assets.analysis import Outcome, analyse
 from sentinel_assets.search import search_hits
@@ -67,7 +67,9 @@ def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
         program = Path(sys.argv[0])
         shown = os.path.relpath(program) if program.is_absolute() else str(program)
         out.print(f"\nLook next at\n  {shown} events {outcome.video.id}      the events of this video")
-        out.print(f"  {shown} search TEXT   all videos, by meaning\n  {shown} dev           the Dagster UI: lineage, pictures, checks")
+        out.print(
+            f"  {shown} search TEXT   all videos, by meaning\n  {shown} dev           the Dagster UI: lineage, pictures, checks"
+        )
     return 0
 
 
@@ -79,7 +81,18 @@ def serve(port: int | None, *, out: Console, err: Console) -> int:
         # The run workers take the address from here: the server's port is another at each start.
         environment = {**os.environ, "SENTINEL_HOME": str(settings.home)}
         chosen = port or _free_port()
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "sentinel_assets.definitions", "-h", "127.0.0.1", "-p", str(chosen)]
+        command = [
+            sys.executable,
+            "-m",
+            "dagster",
+            "dev",
+            "-m",
+            "sentinel_assets.definitions",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(chosen),
+        ]
         out.print(f"Dagster UI: http://127.0.0.1:{chosen}   (Ctrl-C stops it; {len(warehouse.videos())} videos so far)")
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - our own interpreter
         try:
@@ -164,7 +177,9 @@ def _print_outcome(outcome: Outcome, place: Workplace, out: Console) -> None:
         return
     events = place.warehouse.events(video.id)
     done = f"analysed in {outcome.seconds:.1f} s" if outcome.made else "was up to date"
-    out.print(f"\n[bold]{escape(video.name)}[/bold] (video {video.id}, {report.clock(video.duration_s or 0)}) {done}: {len(events)} events")
+    out.print(
+        f"\n[bold]{escape(video.name)}[/bold] (video {video.id}, {report.clock(video.duration_s or 0)}) {done}: {len(events)} events"
+    )
     for warning in video.warnings:
         out.print(f"[yellow]note:[/yellow] {escape(warning)}")
     if events:

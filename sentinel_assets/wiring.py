@@ -55,7 +55,10 @@ def column_schema(table: Table) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
-                c.name, str(c.type), description=c.description, constraints=dg.TableColumnConstraints(nullable=c.nullable)
+                c.name,
+                str(c.type),
+                description=c.description,
+                constraints=dg.TableColumnConstraints(nullable=c.nullable),
             )
             for c in table.columns
         ]
@@ -84,7 +87,7 @@ class StageRun:
     def warn(self, text: str) -> None:
         """Something about this video that a person should know, though the analysis goes on."""
         self.context.log.warning(text)
-        self.log.warn(self.partition, text)
+        self.log.warning(self.partition, text)
         self.metadata["warning"] = text
 
     def result(self, frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.DataFrame]:

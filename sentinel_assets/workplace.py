@@ -11,11 +11,11 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from resources.warehouse import Warehouse, connect
 
 from resources.artifacts import ArtifactStore
 from resources.footage import FootageStore
 from resources.settings import Settings
-from resources.warehouse import Warehouse, connect
 from sentinel_assets.vision.errors import StoreUnavailable
 
 _DAGSTER_URL = "SENTINEL_DAGSTER_URL"
@@ -72,7 +72,9 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
 
             server = stack.enter_context(LocalPostgres(settings.home / "postgres").session())
             server.create_database(_DAGSTER_DATABASE)
-            os.environ[_DAGSTER_URL] = server.url(_DAGSTER_DATABASE).replace("postgresql://", "postgresql+psycopg2://", 1)
+            os.environ[_DAGSTER_URL] = server.url(_DAGSTER_DATABASE).replace(
+                "postgresql://", "postgresql+psycopg2://", 1
+            )
             config["storage"] = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
         home = settings.home / "dagster"
         try:
@@ -80,7 +82,9 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
             _write_if_changed(home / "dagster.yaml", yaml.safe_dump(config))
         except OSError as error:
             raise StoreUnavailable(
-                f"cannot be written: {error.strerror}", where=home, remedy="Free space, or set SENTINEL_HOME to a folder of yours"
+                f"cannot be written: {error.strerror}",
+                where=home,
+                remedy="Free space, or set SENTINEL_HOME to a folder of yours",
             ) from error
         os.environ["DAGSTER_HOME"] = str(home)
         stack.callback(os.environ.pop, "DAGSTER_HOME", None)

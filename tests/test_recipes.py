@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import sentinel_assets.vision as vision
+from sentinel_assets import vision
 from sentinel_assets.recipes import STAGES, data_version, made_by, recipe
 from tests.goldens import Golden
 
@@ -21,7 +21,12 @@ def _code_digest(module: str) -> str:
     tree = ast.parse((VISION / f"{module.replace('.', '/')}.py").read_text())
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             body.pop(0)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
