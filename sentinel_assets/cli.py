@@ -164,19 +164,54 @@ def models_group() -> None:
 @models_group.command(name="list")
 @json_option
 def list_models(as_json: bool) -> None:
-    """All models of the catalogue: what each is for, its licence, and whether its weights are here."""
+    """All models: what each is for, which profiles use it, its licence, and whether its weights are here."""
+    from resources.weights import Catalogue
+    from sentinel_assets import report
+
+    catalogue = Catalogue.load()
+    rows = [report.model_row(catalogue, entry) for entry in catalogue.models]
+    if as_json:
+        report.print_json(out, rows)
+    else:
+        out.print(report.models_table(rows))
 
 
 @models_group.command()
+@click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
 @json_option
-def pull(as_json: bool) -> None:
+def pull(profile: str | None, as_json: bool) -> None:
     """Fetch and verify the weights of the profile."""
+    _choose(profile, None)
+    from sentinel_assets import report
+    from sentinel_assets.session import fetch_weights
+
+    paths = fetch_weights(Settings.from_env(), err)
+    if as_json:
+        report.print_json(out, {name: str(path) for name, path in paths.items()})
+    else:
+        out.print(f"{len(paths)} models of profile {Settings.from_env().profile} are here, their sha256 verified.")
 
 
 @models_group.command()
 @json_option
 def verify(as_json: bool) -> None:
-    """Compare the weights that are here with the catalogue's sha256."""
+    """Compare the weights that are here with the catalogue's sha256; exit code 1 where one differs."""
+    from resources.weights import Catalogue, State
+    from sentinel_assets import report
+
+    catalogue = Catalogue.load()
+    rows = [report.model_row(catalogue, entry) for entry in catalogue.models if entry.has_weights]
+    if as_json:
+        report.print_json(out, rows)
+    else:
+        out.print(report.models_table(rows))
+    wrong = [row["name"] for row in rows if row["state"] == State.MISMATCH]
+    if wrong:
+        raise SentinelError(
+            f"the weights of {', '.join(wrong)} are not what the catalogue says",
+            where=Settings.from_env().weights,
+            remedy="They are not loaded; `sentinel models pull` sets them aside and fetches the right ones",
+        )
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from resources.warehouse import Event, SearchHit, Video
+from resources.weights import Catalogue, ModelEntry
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -84,6 +85,40 @@ def videos_table(videos: Sequence[Video]) -> Table:
             clock(video.duration_s) if video.duration_s is not None else "",
             "" if video.event_count is None else str(video.event_count),
             Text(video.error or "; ".join(video.warnings) or (video.stage or "")),
+        )
+    return table
+
+
+def model_row(catalogue: Catalogue, entry: ModelEntry) -> dict[str, Any]:
+    """What `models list` and `models verify` tell of one model."""
+    uses = [p for p in catalogue.profiles if any(e.name == entry.name for es in catalogue.profile(p).values() for e in es)]
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "roles": list(entry.roles),
+        "profiles": uses,
+        "licence": entry.licence,
+        "state": str(catalogue.verify(entry)),
+        "size_bytes": entry.size,
+        "sha256": entry.sha256,
+        "sources": list(entry.sources),
+        "purpose": entry.purpose,
+    }
+
+
+def models_table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Model", "Role", "Profiles", "Licence", "Weights", "What it is for"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        size = f", {row['size_bytes'] / 1e6:.1f} MB" if row["size_bytes"] else ""
+        table.add_row(
+            row["name"],
+            ", ".join(row["roles"]),
+            ", ".join(row["profiles"]),
+            row["licence"],
+            f"{row['state']}{size}",
+            Text(row["purpose"]),
         )
     return table
 

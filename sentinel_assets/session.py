@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resources.warehouse import Video, connect
+from resources.weights import Catalogue
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from resources.settings import Settings
-from sentinel_assets import models, report
+from sentinel_assets import report
 from sentinel_assets.analysis import Outcome, analyse
 from sentinel_assets.search import search_hits
 from sentinel_assets.vision.errors import StoreUnavailable
@@ -31,7 +32,7 @@ DEMO_QUERIES = (("a person standing still", "English"), ("걷고 있는 사람",
 def analyse_all(paths: Sequence[Path], *, again: bool, as_json: bool, out: Console, err: Console) -> int:
     """Analyse one video after the other; a bad one fails alone. Returns the exit code."""
     settings = Settings.from_env()
-    _fetch_weights(settings, err)
+    fetch_weights(settings, err)
     failed, results = False, []
     with open_workplace(settings) as place:
         for path in paths:
@@ -52,7 +53,7 @@ def analyse_all(paths: Sequence[Path], *, again: bool, as_json: bool, out: Conso
 def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
     """Analyse a clip, print its events and two searches over them, and say where to look next."""
     settings = Settings.from_env()
-    _fetch_weights(settings, err)
+    fetch_weights(settings, err)
     if path is None:
         path = _sample(settings, out)
     with open_workplace(settings) as place:
@@ -76,7 +77,7 @@ def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
 def serve(port: int | None, *, out: Console, err: Console) -> int:
     """Dagster's web pages and daemon on loopback, over the same data as the commands, until Ctrl-C."""
     settings = Settings.from_env()
-    _fetch_weights(settings, err)
+    fetch_weights(settings, err)
     with dagster_home(settings), connect(settings) as warehouse:
         # The run workers take the address from here: the server's port is another at each start.
         environment = {**os.environ, "SENTINEL_HOME": str(settings.home)}
@@ -149,16 +150,20 @@ def progress_of_video(settings: Settings, name: str, err: Console) -> Iterator[C
                     follower.join()
 
 
-def _fetch_weights(settings: Settings, err: Console) -> None:
-    """Fetch what the profile needs and is not there yet, with a bar."""
-    missing = models.missing(settings.profile)
-    if not missing:
-        return
-    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True) as bar:
-        for entry in missing:
-            task = bar.add_task(f"weights {entry.name}", total=entry.size_bytes)
-            models.fetch(entry)
-            bar.update(task, completed=entry.size_bytes)
+def fetch_weights(settings: Settings, err: Console) -> dict[str, Path]:
+    """All weights of the profile, verified; what is not here yet is fetched, with a bar."""
+    catalogue = Catalogue.load()
+    entries = catalogue.members(settings.profile)
+    if all(catalogue.path(entry) for entry in entries):
+        return {entry.name: catalogue.fetch(entry) for entry in entries}
+    paths = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        for entry in entries:
+            size = entry.size or 0
+            task = bar.add_task(f"weights of {entry.name}", total=size)
+            paths[entry.name] = catalogue.fetch(entry, lambda done, t=task, s=size: bar.update(t, completed=done * s))  # type: ignore[misc]
+    return paths
 
 
 def _sample(settings: Settings, out: Console) -> Path:
@@ -167,7 +172,9 @@ def _sample(settings: Settings, out: Console) -> Path:
     path = settings.home / "sample" / "composition.mp4"
     if not path.exists():
         out.print("Composing the sample clip from two photos: a composition of cut-out people, not real footage.")
-        compose_sample(models.sample_photo("photo-bus"), models.sample_photo("photo-zidane"), path)
+        catalogue = Catalogue.load()
+        photos = (catalogue.fetch(catalogue.model(name)) for name in ("photo-bus", "photo-zidane"))
+        compose_sample(*photos, path)
     return path
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.goldens import Golden
+
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -17,3 +19,13 @@ def footage() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of real clips (SENTINEL_FOOTAGE)")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-goldens", action="store_true", help="Write the recorded results anew; review the diff.")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compares with a recorded result under tests/golden."""
+    return Golden(update=request.config.getoption("--update-goldens"))

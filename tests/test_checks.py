@@ -1,0 +1,111 @@
+"""Each asset check passes what is right and fails the one thing that it is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sentinel_assets.checks import boxes_result, times_result, tracks_result, vectors_result
+from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DETECTIONS, EMBEDDINGS, Sampling
+
+
+def _detections(times: tuple[float, ...] = (0.0, 1.0, 2.0), **changes: Any) -> pd.DataFrame:
+    rows = [
+        {
+            "sample": i,
+            "time_s": t,
+            "kind": "person",
+            "track": 1,
+            "x1": 10.0,
+            "y1": 10.0,
+            "x2": 50.0,
+            "y2": 90.0,
+            "confidence": 0.9,
+            "source": "test",
+            "landmarks": None,
+            **changes,
+        }
+        for i, t in enumerate(times)
+    ]
+    frame = DETECTIONS.frame(rows)
+    frame.attrs["sampling"] = Sampling(100, 100, 3.0, 1.0, times).to_json()
+    return frame
+
+
+def _behavior(**changes: Any) -> pd.DataFrame:
+    row = {
+        "track": 1,
+        "other_track": None,
+        "behavior": "standing",
+        "start_s": 0.0,
+        "peak_s": 1.0,
+        "end_s": 2.0,
+        "confidence": 0.8,
+        "needs_review": False,
+        "evidence": "{}",
+    }
+    return BEHAVIORS_TABLE.frame([{**row, **changes}])
+
+
+@pytest.mark.parametrize(
+    ("detections", "passes"),
+    [
+        (_detections(), True),
+        (_detections(()), True),  # a video of which no frame was sampled has no wrong time
+        (_detections((-0.5, 1.0)), False),  # before the beginning
+        (_detections((0.0, 9.0)), False),  # after the end of a 3 s video
+        (_detections(time_s=1.0), False),  # rows that stand on another time than their sample
+        (_detections(sample=7), False),  # a sample that was never taken
+    ],
+)
+def test_times_lie_within_the_video(detections: pd.DataFrame, passes: bool) -> None:
+    """Each way in which a time can be wrong."""
+    assert times_result(detections).passed is passes
+
+
+@pytest.mark.parametrize(
+    ("box", "passes"),
+    [
+        ({}, True),
+        ({"x1": 0.0, "y1": 0.0, "x2": 100.0, "y2": 100.0}, True),  # the whole frame
+        ({"x1": -2.0}, False),  # out at the left
+        ({"x2": 102.0}, False),  # out at the right
+        ({"x2": 10.0}, False),  # no width
+        ({"y2": 5.0}, False),  # upside down
+        ({"y1": float("nan")}, False),  # not a number
+    ],
+)
+def test_boxes_lie_inside_the_frame(box: dict[str, float], passes: bool) -> None:
+    """Out at a side, empty, turned over, not a number."""
+    assert boxes_result(_detections(**box)).passed is passes
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [
+        ({}, True),
+        ({"track": 2}, False),  # a person whom nobody detected
+        ({"end_s": 30.0}, False),  # long after the person left
+        ({"start_s": -5.0}, False),  # before the person came
+    ],
+)
+def test_a_behavior_needs_its_track(change: dict[str, Any], passes: bool) -> None:
+    """Of a track that is there, while it was there."""
+    assert tracks_result(_behavior(**change), _detections()).passed is passes
+
+
+@pytest.mark.parametrize(
+    ("vector", "passes"),
+    [
+        (np.eye(384, dtype=np.float32)[0], True),
+        (np.ones(384, np.float32), False),  # not of unit norm
+        (np.full(384, np.nan, np.float32), False),  # not finite
+        (np.eye(512, dtype=np.float32)[0], False),  # of another encoder
+    ],
+)
+def test_vectors_are_of_unit_norm(vector: np.ndarray, passes: bool) -> None:
+    """Each way in which a vector can spoil a search."""
+    assert vectors_result(EMBEDDINGS.frame([{"event_key": "a", "vector": vector}])).passed is passes
