@@ -19,14 +19,20 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Boxes:
-    """N boxes in one image: `xyxy` (N, 4) px, `confidence` (N,) in [0, 1]."""
+    """N boxes in one image: `xyxy` (N, 4) px, `confidence` (N,) in [0, 1].
+
+    `source`, where several models looked: which of them saw each box; empty where one did.
+    """
 
     xyxy: Floats
     confidence: Floats
+    source: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.xyxy.shape != (len(self.confidence), 4):
             raise ValueError(f"xyxy is {self.xyxy.shape}, expected ({len(self.confidence)}, 4)")
+        if self.source and len(self.source) != len(self.confidence):
+            raise ValueError(f"{len(self.source)} sources, expected {len(self.confidence)} or none")
 
     def __len__(self) -> int:
         return len(self.confidence)
