@@ -4,7 +4,8 @@ SentinelError                   everything that we raise on purpose
 ├── FootageError                the video itself is the matter; trying again cannot help
 │   ├── FootageMissing          nothing at that path or key
 │   ├── NotAVideo               not a container that can be read, or without a video stream
-│   └── FootageDamaged          a video, but its frames cannot be decoded, or there are none
+│   ├── FootageDamaged          a video, but its frames cannot be decoded, or not all of it is there
+│   └── FootageTooPoor          a whole video in which nothing could be recognised: one frame, or a few pixels
 ├── ModelError                  weights or a model's output are not what they should be
 │   ├── WeightsMismatch         sha256 differs from the catalogue: never loaded
 │   └── WeightsUnavailable      no source gave the file (may be retried)
@@ -62,7 +63,11 @@ class NotAVideo(FootageError):
 
 
 class FootageDamaged(FootageError):
-    """A video whose frames cannot be decoded, or that has none."""
+    """A video whose frames cannot be decoded, or of which a part is missing."""
+
+
+class FootageTooPoor(FootageError):
+    """A whole video in which nothing could be recognised: a single frame, or frames of a few pixels."""
 
 
 class ModelError(SentinelError):
