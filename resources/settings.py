@@ -32,6 +32,8 @@ class Settings:
     """Frames looked at in a second of presentation time."""
     show_faces: bool = False
     """Pictures blur faces unless this is set."""
+    accept_truncated: bool = False
+    """Analyse what is there of a file whose end is missing, instead of refusing it."""
 
     @property
     def artifacts(self) -> str:
@@ -41,7 +43,7 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
-        SENTINEL_SHOW_FACES and DATABASE_URL.
+        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED and DATABASE_URL.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -55,6 +57,7 @@ class Settings:
             profile=cast(Profile, _choice(env, "SENTINEL_PROFILE", get_args(Profile), "cpu")),
             database_url=env.get("DATABASE_URL") or None,
             sample_rate_hz=_number(env, "SENTINEL_SAMPLE_RATE", 1.0),
+            accept_truncated=_choice(env, "SENTINEL_ACCEPT_TRUNCATED", ("0", "1"), "0") == "1",
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
         )
 

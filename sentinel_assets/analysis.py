@@ -20,6 +20,7 @@ from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import recipe
 from sentinel_assets.vision.errors import FootageError, SentinelError
 from sentinel_assets.vision.frames import Clip, probe
+from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import TABLES
 from sentinel_assets.wiring import reason_of
 from sentinel_assets.workplace import Workplace
@@ -63,6 +64,7 @@ def _materialize(row: Video, path: Path, place: Workplace, *, again: bool) -> Se
     partition = row.partition_key
     record = describe_file(path)
     clip = probe(path)
+    require_suitable(path, clip, accept_truncated=place.settings.accept_truncated)
     _register(row, record, clip, place)
     _close_abandoned_runs(partition, place.instance)
     assets = list(DEPENDENCIES) if again else _stale(partition, place)

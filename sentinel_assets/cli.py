@@ -70,12 +70,15 @@ def cli() -> None:
 @cli.command()
 @click.argument("paths", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--again", is_flag=True, help="Make everything again, also what is up to date.")
+@click.option("--partial", is_flag=True, help="Analyse what is there of a truncated file instead of refusing it.")
 @click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
 @click.option("--rate", type=float, metavar="HZ", help="Frames looked at in a second (or SENTINEL_SAMPLE_RATE; 1).")
 @json_option
-def analyze(paths: tuple[Path, ...], again: bool, profile: str | None, rate: float | None, as_json: bool) -> None:
+def analyze(paths: tuple[Path, ...], again: bool, partial: bool, profile: str | None, rate: float | None, as_json: bool) -> None:
     """Analyse videos here and now, and print their events."""
     _choose(profile, rate)
+    if partial:
+        os.environ["SENTINEL_ACCEPT_TRUNCATED"] = "1"
     from sentinel_assets.session import analyse_all
 
     sys.exit(analyse_all(paths, again=again, as_json=as_json, out=out, err=err))

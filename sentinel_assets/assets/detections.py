@@ -6,11 +6,13 @@ import dagster as dg
 import pandas as pd
 
 from resources.provided import AnalysisLog, Footage
+from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.assets.video import video
 from sentinel_assets.parameters import sampling
 from sentinel_assets.vision.detections import DetectionParameters, detect_people
 from sentinel_assets.vision.frames import frames_at, probe, sample_frames
+from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.wiring import stage_options, stage_run
 
 
@@ -28,6 +30,7 @@ def detections(
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
         clip = probe(path)
+        require_suitable(path, clip, accept_truncated=Settings.from_env().accept_truncated)
         table = detect_people(
             sample_frames(path, sampling().rate_hz, on_damage=run.warn),
             clip,
