@@ -4,9 +4,9 @@
     for frame in sample_frames(path, rate_hz=1.0):
         detector.detect([frame.resized(640)])
 
-A sample is the first frame in presentation order at or after k / rate seconds from the first frame, for k = 0, 1, 2, ...;
-a frame is taken once. Times are presentation time stamps, never an index divided by a rate, except in a file that carries
-no time stamps at all. Memory does not grow with the length of the video.
+A sample is the first frame in presentation order at or after k / rate seconds from the first frame, for k = 0, 1,
+2, ...; a frame is taken once. Times are presentation time stamps, never an index divided by a rate, except in a file
+that carries no time stamps at all. Memory does not grow with the length of the video.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,17 @@ from sentinel_assets.vision.gop import AtRate, AtTimes
 from sentinel_assets.vision.protocols import Image
 
 if TYPE_CHECKING:
-    from sentinel_assets.vision.decoding import DecodeWork
+    from sentinel_assets.vision.containers import DecodeWork
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What a file says about itself. `width` and `height` are those of the upright picture, px; `duration_s` is what the
-    container declares (a truncated file is shorter) or else what its packets span; `average_rate` is frames a second;
-    `rotation` is the counter-clockwise turn that makes the stored picture upright, degrees: 0, 90, 180 or 270."""
+    """What a file says about itself.
+
+    `width` and `height` are those of the upright picture, px; `duration_s` is what the container declares (a truncated
+    file is shorter) or else what its packets span; `average_rate` is frames a second; `rotation` is the turn,
+    counter-clockwise, that makes the stored picture upright, degrees: 0, 90, 180 or 270.
+    """
 
     path: Path
     container: str
@@ -50,7 +54,7 @@ class Frame:
     """
 
     def __init__(self, sample: int, time_s: float, picture: Any) -> None:
-        from sentinel_assets.vision.pixels import quarter_turns  # noqa: PLC0415  (av is loaded only where it is used)
+        from sentinel_assets.vision.pixels import quarter_turns
 
         self.sample = sample
         self.time_s = time_s
@@ -70,13 +74,13 @@ class Frame:
     @cached_property
     def image(self) -> Image:
         """The whole frame."""
-        from sentinel_assets.vision.pixels import to_rgb  # noqa: PLC0415
+        from sentinel_assets.vision.pixels import to_rgb
 
         return to_rgb(self._picture, self._turns)
 
     def resized(self, long_side: int) -> Image:
         """The whole frame, scaled so that its longer side has `long_side` px."""
-        from sentinel_assets.vision.pixels import to_rgb  # noqa: PLC0415
+        from sentinel_assets.vision.pixels import to_rgb
 
         if long_side < 1:
             raise ValueError(f"long_side is {long_side}, expected at least 1")
@@ -87,10 +91,10 @@ class Frame:
     def crop(self, x1: float, y1: float, x2: float, y2: float) -> Image:
         """The pixels that the box touches, px of the upright frame; what lies outside the frame is left out.
 
-        A box that does not overlap the frame at all is a ValueError. The values may differ by a few grey levels from the
-        same region of `image`: chroma is interpolated within the crop.
+        A box that does not overlap the frame at all is a ValueError. The values may differ by a few grey levels from
+        the same region of `image`: chroma is interpolated within the crop.
         """
-        from sentinel_assets.vision.pixels import crop_to_rgb  # noqa: PLC0415
+        from sentinel_assets.vision.pixels import crop_to_rgb
 
         left, top = max(0, math.floor(x1)), max(0, math.floor(y1))
         right, bottom = min(self.width, math.ceil(x2)), min(self.height, math.ceil(y2))
@@ -100,12 +104,15 @@ class Frame:
 
 
 def probe(path: Path) -> Clip:
-    """What kind of video this is, from its header and first frame. Raises FootageMissing, NotAVideo or FootageDamaged."""
-    from sentinel_assets.vision import decoding  # noqa: PLC0415
+    """What kind of video this is, from its header and first frame.
+
+    Raises FootageMissing, NotAVideo or FootageDamaged.
+    """
+    from sentinel_assets.vision import containers, decoding
 
     first = next(decoding.chosen_frames(path, lambda base: AtTimes([0.0], base), on_damage=lambda _: None)).picture
     frame = Frame(0, 0.0, first)
-    with decoding.open_video(path) as video:
+    with containers.open_video(path) as video:
         return Clip(
             path=Path(path),
             container=video.container.format.name,
@@ -127,11 +134,11 @@ def sample_frames(
 ) -> Iterator[Frame]:
     """The video's samples, `rate_hz` of them a second of presentation time.
 
-    A damaged or truncated file gives the frames that can be decoded, and then says so: each kind of damage is one call of
-    `on_damage` with a line of text, after the last frame; without `on_damage` it is logged as a warning. `work` counts what
-    was decoded. Raises FootageMissing, NotAVideo, or FootageDamaged where no frame at all can be decoded.
+    A damaged or truncated file gives the frames that can be decoded, and then says so: each kind of damage is one call
+    of `on_damage` with a line of text, after the last frame; without `on_damage` it is logged as a warning. `work`
+    counts what was decoded. Raises FootageMissing, NotAVideo, or FootageDamaged where no frame at all can be decoded.
     """
-    from sentinel_assets.vision import decoding  # noqa: PLC0415
+    from sentinel_assets.vision import decoding
 
     if not (rate_hz > 0 and math.isfinite(rate_hz)):
         raise ValueError(f"rate_hz is {rate_hz}, expected a positive number")
@@ -141,14 +148,15 @@ def sample_frames(
 
 
 def frames_at(path: Path, times_s: Sequence[float], *, work: DecodeWork | None = None) -> Iterator[Frame]:
-    """The frames at exactly these times (as `sample_frames` gave them), ascending; `Frame.sample` is the index in `times_s`.
+    """The frames at exactly these times (as `sample_frames` gave them), ascending.
 
-    Raises FootageDamaged where the file has no frame at one of the times: it is not the file that was sampled.
+    `Frame.sample` is the index in `times_s`. Raises FootageDamaged where the file has no frame at one of the times: it
+    is not the file that was sampled.
     """
-    from sentinel_assets.vision import decoding  # noqa: PLC0415
+    from sentinel_assets.vision import decoding
 
     times = [float(time_s) for time_s in times_s]
-    if any(later < earlier for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later < earlier for earlier, later in pairwise(times)):
         raise ValueError("times_s must ascend")
     if not times:
         return

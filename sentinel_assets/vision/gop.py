@@ -25,7 +25,7 @@ _PACKET_OVERHEAD_BYTES = 1024  # an estimate of what a held packet costs besides
 T = TypeVar("T")
 
 
-class PlanBroken(Exception):
+class PlanError(Exception):
     """The time stamps cannot be trusted; only decoding everything gives the right frames."""
 
 
@@ -85,8 +85,8 @@ class AtTimes:
 
 @dataclass(frozen=True)
 class Step(Generic[T]):
-    """Decode `packet` next. `droppable`: its picture is not wanted, only those that refer to it may be. `jumped`: packets
-    before it were left out, and it is a random access point."""
+    """Decode `packet` next. `droppable`: its picture is not wanted, only those that refer to it may be. `jumped`: it is
+    a random access point, and packets before it were left out."""
 
     packet: T
     droppable: bool
@@ -113,8 +113,9 @@ class _Group(Generic[T]):
 class GroupPlan(Generic[T]):
     """Takes packets in decode order, gives back those that must be decoded, as soon as that is known.
 
-    `first` is the first frame's time stamp, once known; it is always decoded, since all times count from it. `wanted` is
-    filled with the time stamps of the frames that the rule takes, in order. Raises PlanBroken where the time stamps contradict themselves.
+    `first` is the first frame's time stamp, once known; it is always decoded, since all times count from it. `wanted`
+    is filled with the time stamps of the frames that the rule takes, in order. Raises PlanError where the time stamps
+    contradict themselves.
     """
 
     def __init__(self, rule: SamplingRule) -> None:
@@ -132,14 +133,14 @@ class GroupPlan(Generic[T]):
         """`shown` is false for a packet that is decoded but cut away by the container's edit list."""
         if starts_group:
             if self._latest is not None and pts <= self._latest:
-                raise PlanBroken(f"access point at {pts} is not after {self._latest}")
+                raise PlanError(f"access point at {pts} is not after {self._latest}")
             self._groups.append(_Group(starts_at=pts))
         elif not self._groups:
-            raise PlanBroken("does not begin with an access point")
+            raise PlanError("does not begin with an access point")
         group = self._groups[-1]
         leading = shown and pts < group.starts_at
         if leading and len(self._groups) == 1 and self.first is None:
-            raise PlanBroken("begins with pictures that refer to what is not there")
+            raise PlanError("begins with pictures that refer to what is not there")
         picture = _Picture(packet, size + _PACKET_OVERHEAD_BYTES, group, leading, decided=not shown)
         group.pending.append(picture)
         self._pending_cost += picture.cost
@@ -161,7 +162,7 @@ class GroupPlan(Generic[T]):
         """The picture that is shown next: is it wanted?"""
         pts, _, picture = heapq.heappop(self._window)
         if self._last_decided is not None and pts <= self._last_decided:
-            raise PlanBroken(f"picture at {pts} comes after the one at {self._last_decided}")
+            raise PlanError(f"picture at {pts} comes after the one at {self._last_decided}")
         self._last_decided = pts
         is_first = self.first is None
         if self.first is None:
@@ -202,12 +203,12 @@ class GroupPlan(Generic[T]):
             yield from self._send(group)
 
     def _send(self, group: _Group[T], *, with_leading: bool = False) -> Iterator[Step[T]]:
-        """The group's next packet; leading pictures only on request, since none after the access point refers to them."""
+        """The group's next packet; leading pictures only on request, since none shown later refers to them."""
         picture = group.pending.popleft()
         self._pending_cost -= picture.cost
         if picture.leading and not with_leading:
             if not picture.decided:
-                raise PlanBroken("a leading picture is shown out of order")
+                raise PlanError("a leading picture is shown out of order")
             return
         jumped, group.jumped = group.jumped, False
         yield Step(picture.packet, droppable=picture.decided and not picture.wanted, jumped=jumped)

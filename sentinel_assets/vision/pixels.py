@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -32,18 +32,21 @@ def quarter_turns(picture: Any) -> int:
     return turns % 4 if rest == 0 else 0
 
 
-def to_rgb(picture: Any, turns: int, *, size: tuple[int, int] | None = None) -> Image:
-    """An upright (H, W, 3) image; `size` is the width and height to scale the stored picture to."""
+def to_rgb(picture: Any, turns: int, *, size: tuple[int, int] | None = None, matrix: Colorspace | None = None) -> Image:
+    """An upright (H, W, 3) image; `size` is the width and height to scale the stored picture to.
+
+    `matrix` is the colour matrix, where the picture itself does not say.
+    """
     width, height = size or (picture.width, picture.height)
     scaled = picture.reformat(
         width=width,
         height=height,
         format="rgb24",
-        src_colorspace=_colour_matrix(picture),
+        src_colorspace=matrix or _colour_matrix(picture),
         interpolation=Interpolation.BILINEAR,
         threads=1,
     )
-    return _turned(scaled.to_ndarray(), turns)
+    return _turned(cast(Image, scaled.to_ndarray()), turns)
 
 
 def crop_to_rgb(picture: Any, turns: int, box: tuple[int, int, int, int]) -> Image:
@@ -59,12 +62,15 @@ def crop_to_rgb(picture: Any, turns: int, box: tuple[int, int, int, int]) -> Ima
     part = av.VideoFrame(x1 - x0, y1 - y0, picture.format.name)
     part.colorspace, part.color_range = picture.colorspace, picture.color_range
     for source, target, (h, v) in zip(picture.planes, part.planes, ((1, 1), subsampling, subsampling), strict=True):
-        rows = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)
-        np.frombuffer(target, np.uint8).reshape(-1, target.line_size)[: target.height, : target.width] = rows[
-            y0 // v : y0 // v + target.height, x0 // h : x0 // h + target.width
-        ]
-    rgb = part.reformat(format="rgb24", src_colorspace=_colour_matrix(picture), threads=1).to_ndarray()
+        top_left = slice(y0 // v, y0 // v + target.height), slice(x0 // h, x0 // h + target.width)
+        _pixels(target)[: target.height, : target.width] = _pixels(source)[top_left]
+    rgb = to_rgb(part, 0, matrix=_colour_matrix(picture))
     return _turned(rgb[top - y0 : bottom - y0, left - x0 : right - x0], turns)
+
+
+def _pixels(plane: Any) -> Image:
+    """The plane's memory, padding at the line ends included, shared and not copied."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
 
 
 def _colour_matrix(picture: Any) -> Colorspace | None:
