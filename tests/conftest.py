@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.local.postgres import LocalPostgres, Server
+from resources.warehouse import Warehouse
 from resources.weights import Catalogue
 
 from tests.goldens import Golden
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
+_POSTGRES_FOLDER = "SENTINEL_TEST_POSTGRES"
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +45,42 @@ def weights() -> Callable[[str], Path]:
     """The verified file of a model, by its name in models.yaml; fetched where it is not here, never skipped."""
     catalogue = Catalogue.load()
     return lambda name: catalogue.fetch(catalogue.model(name))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for the PostgreSQL of this test run; the workers of pytest-xdist inherit the variable."""
+    if not hasattr(config, "workerinput"):
+        folder = Path(tempfile.mkdtemp(prefix="sentinel-tests-"))
+        folder.chmod(0o755)
+        os.environ[_POSTGRES_FOLDER] = str(folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and (folder := os.environ.pop(_POSTGRES_FOLDER, None)):
+        LocalPostgres(Path(folder)).remove()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server, started by the first who asks and shared by all workers of this test run."""
+    with LocalPostgres(Path(os.environ[_POSTGRES_FOLDER]), _NOT_DURABLE, linger_s=2).session() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Server) -> str:
+    """The name of a migrated, empty database, from which others are copied."""
+    name = "template_of_tests"
+    postgres.create_database(name)
+    with Warehouse(postgres.url(name)) as warehouse:
+        warehouse.migrate()
+    return name
+
+
+@pytest.fixture
+def database_url(postgres: Server, migrated_template: str) -> Iterator[str]:
+    """The address of an empty, migrated database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    postgres.create_database(name, template=migrated_template)
+    yield postgres.url(name)
+    postgres.drop_database(name)

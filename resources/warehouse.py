@@ -1,0 +1,388 @@
+"""The warehouse: videos, how far their analysis is, and their events, in PostgreSQL with pgvector.
+
+    with connect(settings) as warehouse:
+        video = warehouse.register_video("/clips/aisle.mp4", name="aisle.mp4")
+        warehouse.begin_analysis(video.partition_key, run_id)
+        warehouse.publish_events(video.partition_key, events, recipes=digests, analysis_id=run_id)
+        hits = warehouse.search(vector, embedding_recipe=digests["embeddings"], limit=10)
+
+Every write is one statement or one transaction, and safe to repeat; it is repeated by itself when the connection is
+lost. All methods raise StoreUnavailable where the database is away or full, StoreRejected where it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row, dict_row, kwargs_row
+from psycopg.types.json import Jsonb
+
+from resources import migrations, registration, rows, search
+from resources.database import Connection, Database, explain
+from resources.records import Event, SearchFilter, SearchHit, Video
+from resources.settings import Settings
+from sentinel_assets.vision.errors import StoreRejected, TableError
+
+__all__ = ["Event", "SearchFilter", "SearchHit", "Video", "Warehouse", "connect"]
+
+_DATABASE = "sentinel"
+_PGVECTOR = (0, 8)  # the first with iterative index scans, without which a filtered search loses hits
+_HOLD_LOCK = 0x5E47  # first key of the advisory locks that `hold_video` takes, ours alone by convention
+
+_VIDEO = sql.SQL(
+    "SELECT v.*, CASE WHEN v.completed_at IS NOT NULL THEN (SELECT count(*) FROM events e WHERE e.video_id = v.id) END "
+    "AS event_count FROM videos v"
+)
+
+
+class Warehouse:
+    """The warehouse at an address; `patience_s` and `revive` as of `database.Database`. Threads may share it."""
+
+    def __init__(self, url: str, *, patience_s: float = 25.0, revive: Callable[[], None] | None = None) -> None:
+        self._database = Database(url, patience_s=patience_s, revive=revive)
+
+    @property
+    def where(self) -> str:
+        """host:port/database, for messages."""
+        return self._database.where
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; a few milliseconds when it is. Any number of processes may do so at once."""
+        version, pgvector = self._database.run(_schema_version)
+        if version != (newest := migrations.head()):
+            if version is not None and version > newest:
+                remedy = "Install the newer Sentinel"
+                raise StoreRejected(
+                    f"the database has schema {version}, and we know up to {newest}", where=self.where, remedy=remedy
+                )
+            self._upgrade()
+            _, pgvector = self._database.run(_schema_version)
+        if pgvector is None or tuple(map(int, pgvector.split(".")[:2])) < _PGVECTOR:
+            remedy = "As a superuser: ALTER EXTENSION vector UPDATE; the server may need a newer pgvector first"
+            raise StoreRejected(f"pgvector {pgvector}; at least 0.8 is needed", where=self.where, remedy=remedy)
+
+    def register_video(
+        self,
+        uri: str,
+        *,
+        name: str,
+        video_id: int | None = None,
+        partition_key: str | None = None,
+        **facts: str | float | None,
+    ) -> Video:
+        """The row of the video at this address, made unless it is there.
+
+        `facts`: etag, size_bytes, duration_s, width, height, codec; those given and not None are written.
+        `video_id` is a backend's own number; a backend may give a known one a new address. The partition key is the id
+        as text unless one is given. Raises StoreRejected where address, id and key belong to different videos.
+        """
+        wanted = registration.Registration(uri, name, video_id, partition_key, facts)
+        video_id = self._database.run(lambda connection: registration.register(connection, wanted))
+        return self.video(video_id)
+
+    def begin_analysis(self, partition_key: str, analysis_id: str) -> None:
+        """From now on this analysis is the video's: progress 0, no error. Without effect where it is already."""
+        self._update_video(
+            """
+            UPDATE videos SET
+                analysis_progress = CASE WHEN analysis = %(analysis)s THEN analysis_progress ELSE 0 END,
+                stage = CASE WHEN analysis = %(analysis)s THEN stage END,
+                warnings = CASE WHEN analysis = %(analysis)s THEN warnings ELSE '[]' END,
+                analysis = %(analysis)s, status = 'processing', error = NULL, updated_at = now()
+            WHERE partition_key = %(key)s
+                AND (analysis IS DISTINCT FROM %(analysis)s OR status IN ('pending', 'failed'))
+            """,
+            key=partition_key,
+            analysis=analysis_id,
+        )
+
+    def report_progress(self, partition_key: str, percent: float, stage: str, analysis_id: str) -> None:
+        """How far that analysis is, percent; at most 99, for 100 is said by `publish_events` alone.
+
+        Never goes back, and has no effect from an analysis that is over or was superseded. Not repeated when the
+        connection is lost: the next figure comes soon.
+        """
+        self._update_video(
+            """
+            UPDATE videos SET
+                stage = CASE WHEN %(percent)s >= analysis_progress THEN %(stage)s ELSE stage END,
+                analysis_progress = GREATEST(analysis_progress, %(percent)s), updated_at = now()
+            WHERE partition_key = %(key)s AND analysis = %(analysis)s AND status = 'processing'
+            """,
+            patience_s=1.0,
+            key=partition_key,
+            percent=int(min(max(percent, 0), 99)),
+            stage=stage,
+            analysis=analysis_id,
+        )
+
+    def record_failure(self, partition_key: str, reason: str, analysis_id: str | None = None) -> None:
+        """The analysis failed, and why. With an id: only where that analysis is the current one. Rows stay."""
+        self._update_video(
+            """
+            UPDATE videos SET status = 'failed', error = %(reason)s, updated_at = now(),
+                analysis_progress = CASE WHEN analysis_progress = 100 THEN 0 ELSE analysis_progress END
+            WHERE partition_key = %(key)s AND (%(analysis)s::text IS NULL OR analysis = %(analysis)s)
+            """,
+            key=partition_key,
+            reason=_text(reason),
+            analysis=analysis_id,
+        )
+
+    def record_warning(self, partition_key: str, text: str) -> None:
+        """Something to know about the current analysis; said once."""
+        self._update_video(
+            """
+            UPDATE videos SET warnings = warnings || to_jsonb(%(text)s::text), updated_at = now()
+            WHERE partition_key = %(key)s AND NOT warnings ? %(text)s
+            """,
+            key=partition_key,
+            text=_text(text),
+        )
+
+    def record_completed(self, partition_key: str) -> None:
+        """All that there is to publish was found in place."""
+        self._update_video(
+            """
+            UPDATE videos SET status = 'completed', analysis_progress = 100, error = NULL, updated_at = now(),
+                completed_at = COALESCE(completed_at, now())
+            WHERE partition_key = %(key)s AND status <> 'completed'
+            """,
+            key=partition_key,
+        )
+
+    def publish_events(
+        self, partition_key: str, events: pd.DataFrame, *, recipes: Mapping[str, str], analysis_id: str
+    ) -> int:
+        """Replace the video's events by these (`tables.EVENTS`), complete the analysis, and give their number.
+
+        One transaction: who reads sees the old rows or the new, and a kill at any moment leaves the old.
+        `recipes` are the digests by asset; those of `events` and `embeddings` must be there.
+        Raises TableError for rows that break their schema, StoreRejected where a newer analysis has begun.
+        """
+        batch = rows.EventBatch.of(events, recipes)
+
+        def publish(connection: Connection) -> None:
+            with connection.transaction():
+                video_id = self._lock_for(connection, partition_key, analysis_id)
+                connection.execute("DELETE FROM events WHERE video_id = %s", [video_id])
+                batch.copy(connection, video_id)
+                connection.execute(
+                    "UPDATE videos SET status = 'completed', analysis_progress = 100, stage = NULL, error = NULL, "
+                    "analysis = %s, completed_at = now(), updated_at = now() WHERE id = %s",
+                    [analysis_id, video_id],
+                )
+
+        def publish_or_name_the_row(connection: Connection) -> None:
+            try:
+                publish(connection)
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                said = f"{error.diag.message_primary or error} {error.diag.message_detail or ''}"
+                raise TableError(f"PostgreSQL refuses a row: {said}", where="events") from error
+
+        self._database.run(publish_or_name_the_row)
+        return len(batch)
+
+    def record_recipe(self, digest: str, *, asset: str, profile: str | None, ingredients: Mapping[str, Any]) -> None:
+        """What that digest stands for; kept from its first use."""
+        self._database.run(
+            lambda connection: connection.execute(
+                "INSERT INTO recipes (digest, asset, profile, ingredients) VALUES (%s, %s, %s, %s) "
+                "ON CONFLICT DO NOTHING",
+                [digest, asset, profile, Jsonb(dict(ingredients))],
+            )
+        )
+
+    def video(self, id_or_key: int | str) -> Video:
+        """By id (a number) or partition key (text). Raises StoreRejected where there is none."""
+        column = sql.SQL("id" if isinstance(id_or_key, int) else "partition_key")
+        found = self._videos(sql.SQL("WHERE {} = %(value)s").format(column), value=id_or_key)
+        if not found:
+            raise StoreRejected(f"no video {id_or_key!r}", where=self.where, remedy="`sentinel status` lists them")
+        return found[0]
+
+    def videos(self, limit: int | None = None) -> list[Video]:
+        """The newest first."""
+        return self._videos(sql.SQL("ORDER BY v.id DESC LIMIT %(limit)s"), limit=limit)
+
+    def find_video(self, text: str) -> Video:
+        """What a person calls a video: its id, partition key, address, path, or file name.
+
+        Raises StoreRejected where nothing answers to it, or several do by that name.
+        """
+        path = str(Path(text).expanduser().absolute())
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+        rank = sql.SQL(
+            "CASE WHEN v.id = %(number)s THEN 0 WHEN v.partition_key = %(text)s THEN 1 "
+            "WHEN v.uri IN (%(text)s, %(path)s) THEN 2 WHEN v.name = %(text)s THEN 3 END"
+        )
+        clause = sql.SQL("WHERE {rank} IS NOT NULL ORDER BY {rank}, v.id LIMIT 10").format(rank=rank)
+        found = self._videos(clause, number=number, text=_text(text), path=_text(path))
+        if not found:
+            raise StoreRejected(f"no video {text!r}", where=self.where, remedy="`sentinel status` lists them")
+        best = found[0]
+        if len(found) > 1 and best.id != number and best.partition_key != text and best.uri not in (text, path):
+            listed = ", ".join(f"{video.id} ({video.uri})" for video in found)
+            raise StoreRejected(f"several videos are called {text}: {listed}", where=self.where, remedy="Give the id")
+        return best
+
+    def events(self, video_id: int | None = None, wanted: SearchFilter | None = None) -> list[Event]:
+        """The events that pass the filter, in the order of their time."""
+        passing, parameters = search.conditions(wanted or SearchFilter())
+        query = sql.SQL(
+            "SELECT {} FROM events e WHERE {} AND (%(of)s::bigint IS NULL OR e.video_id = %(of)s) "
+            "ORDER BY e.video_id, e.timestamp, e.event_key"
+        ).format(search.EVENT_COLUMNS, passing)
+
+        def read(connection: Connection) -> list[Event]:
+            with connection.cursor(row_factory=class_row(Event)) as cursor:
+                return cursor.execute(query, {**parameters, "of": video_id}).fetchall()
+
+        return self._database.run(read)
+
+    def count_events(self, video_id: int | None = None) -> int:
+        query = "SELECT count(*) FROM events WHERE %(of)s::bigint IS NULL OR video_id = %(of)s"
+        row = self._database.run(lambda connection: connection.execute(query, {"of": video_id}).fetchone())
+        return int(row[0]) if row else 0
+
+    def search(
+        self,
+        vector: Sequence[float] | np.ndarray[Any, Any],
+        *,
+        embedding_recipe: str,
+        wanted: SearchFilter | None = None,
+        limit: int = 10,
+    ) -> list[SearchHit]:
+        """The nearest events by the cosine of their descriptions' vectors; see `search.nearest`."""
+        return self._database.run(
+            lambda connection: search.nearest(
+                connection, vector, embedding_recipe=embedding_recipe, wanted=wanted or SearchFilter(), limit=limit
+            )
+        )
+
+    @contextmanager
+    def hold_video(self, partition_key: str) -> Iterator[None]:
+        """One at a time for each video: waits for whoever holds it, on whatever machine. Let go of at the latest when
+        this process ends."""
+        with self._database.apart() as connection:
+            try:
+                connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_HOLD_LOCK, partition_key])
+            except psycopg.Error as error:
+                raise explain(error, self.where) from error
+            yield
+
+    def _update_video(self, statement: str, *, patience_s: float | None = None, key: str, **values: Any) -> None:
+        """Run the UPDATE; raises StoreRejected where no video has that key."""
+
+        def update(connection: Connection) -> bool:
+            parameters = {"key": key, **values}
+            if connection.execute(sql.SQL(statement), parameters).rowcount:
+                return True
+            return connection.execute("SELECT FROM videos WHERE partition_key = %s", [key]).rowcount > 0
+
+        if not self._database.run(update, patience_s=patience_s):
+            raise self._unknown(key)
+
+    def _lock_for(self, connection: Connection, partition_key: str, analysis_id: str) -> int:
+        """The id of the video, its row locked; raises StoreRejected where the analysis is not the current one."""
+        query = "SELECT id, analysis FROM videos WHERE partition_key = %s FOR UPDATE"
+        row = connection.execute(query, [partition_key]).fetchone()
+        if row is None:
+            raise self._unknown(partition_key)
+        video_id, current = row
+        if current is not None and current != analysis_id:
+            raise StoreRejected(
+                f"analysis {analysis_id} of video {partition_key} was superseded by {current}",
+                where=self.where,
+                remedy="Nothing is lost: the newer one publishes its own rows",
+            )
+        return int(video_id)
+
+    def _videos(self, clause: sql.Composable, **parameters: Any) -> list[Video]:
+        def read(connection: Connection) -> list[Video]:
+            with connection.cursor(row_factory=kwargs_row(Video.from_row)) as cursor:
+                return cursor.execute(sql.SQL("{} {}").format(_VIDEO, clause), parameters).fetchall()
+
+        return self._database.run(read)
+
+    def _unknown(self, partition_key: str) -> StoreRejected:
+        remedy = "`sentinel status` lists them; `sentinel analyze` and `sentinel upload` register one"
+        return StoreRejected(f"no video {partition_key!r}", where=self.where, remedy=remedy)
+
+    def _upgrade(self) -> None:
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            migrations.upgrade(self._database.open)
+        except (DBAPIError, psycopg.Error) as failure:
+            error = failure if isinstance(failure, psycopg.Error) else failure.orig
+            if not isinstance(error, psycopg.Error):
+                raise
+            raise _migration_error(error, self.where) from error
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[Warehouse]:
+    """The migrated warehouse of these settings: DATABASE_URL's, or that of the PostgreSQL that we run ourselves."""
+    if settings.database_url is not None:
+        with Warehouse(settings.database_url) as warehouse:
+            warehouse.migrate()
+            yield warehouse
+        return
+    from infra.local.postgres import LocalPostgres
+
+    with LocalPostgres(settings.home / "postgres").session() as server:
+        server.create_database(_DATABASE)
+        with Warehouse(server.url(_DATABASE), revive=server.revive) as warehouse:
+            warehouse.migrate()
+            yield warehouse
+
+
+def _schema_version(connection: Connection) -> tuple[str | None, str | None]:
+    """Our schema's revision and pgvector's version, each None where it is not there."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        query = (
+            "SELECT to_regclass(%s) AS version_table, (SELECT extversion FROM pg_extension WHERE extname = 'vector')"
+        )
+        found = cursor.execute(query, [migrations.VERSION_TABLE]).fetchone()
+        assert found is not None
+        if found["version_table"] is None:
+            return None, found["extversion"]
+        table = sql.Identifier(migrations.VERSION_TABLE)
+        version = cursor.execute(sql.SQL("SELECT version_num FROM {}").format(table)).fetchone()
+        return version["version_num"] if version else None, found["extversion"]
+
+
+def _migration_error(error: psycopg.Error, where: str) -> Exception:
+    said = error.diag.message_primary or str(error)
+    if 'extension "vector"' in said:
+        remedy = "Install pgvector 0.8 or later on the server, and as a superuser: CREATE EXTENSION vector"
+        return StoreRejected(f"pgvector cannot be enabled: {said}", where=where, remedy=remedy)
+    if isinstance(error, psycopg.errors.DuplicateTable):
+        remedy = "Give Sentinel a database of its own, or move that table"
+        return StoreRejected(f"there is a table of the same name that is not ours: {said}", where=where, remedy=remedy)
+    if "halfvec" in said:
+        remedy = "As a superuser: ALTER EXTENSION vector UPDATE; the server may need a newer pgvector first"
+        return StoreRejected(f"pgvector is older than 0.8: {said}", where=where, remedy=remedy)
+    return explain(error, where)
+
+
+def _text(text: str) -> str:
+    """Without NUL, which PostgreSQL's text cannot hold and a library's message may."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
