@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
 
 import dagster as dg
+import pandas as pd
 from pydantic import Field, PrivateAttr
 
 from resources.artifacts import ArtifactStore
@@ -64,12 +65,17 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
             return
         self._written_at, self._written_stage = now, stage
         try:
-            self.warehouse.connected.report_progress(partition, int(percent), stage, run_id)
+            self.warehouse.connected.report_progress(partition, percent, stage, run_id)
         except StoreUnavailable as error:
             dg.get_dagster_logger().warning("progress of video %s was not written: %s", partition, error)
 
     def warn(self, partition: str, text: str) -> None:
         self.warehouse.connected.record_warning(partition, text)
 
-    def fail(self, partition: str, reason: str) -> None:
-        self.warehouse.connected.record_failure(partition, reason)
+    def fail(self, partition: str, run_id: str, reason: str) -> None:
+        """Without effect where another analysis of the video has begun since."""
+        self.warehouse.connected.record_failure(partition, reason, run_id)
+
+    def publish(self, partition: str, run_id: str, events: pd.DataFrame, recipes: Mapping[str, str]) -> int:
+        """Replace the video's events and complete its analysis, in one transaction; gives their number."""
+        return self.warehouse.connected.publish_events(partition, events, recipes=recipes, analysis_id=run_id)

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import dagster as dg
 from resources.warehouse import Video
+from resources.weights import Catalogue
 
 from resources.artifacts import table_name
 from resources.footage import FootageRecord, describe_file
@@ -18,7 +20,7 @@ from sentinel_assets.assets.video import video_materialization
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import recipe
-from sentinel_assets.vision.errors import FootageError, SentinelError
+from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.frames import Clip, probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import TABLES
@@ -26,6 +28,14 @@ from sentinel_assets.wiring import reason_of
 from sentinel_assets.workplace import Workplace
 
 _HOST, _PID = "sentinel/host", "sentinel/pid"
+
+
+class Watcher(Protocol):
+    """Is told what goes on, so that a person can see it."""
+
+    def registered(self, row: Video) -> None: ...
+
+    def fetching(self, model: str, fraction: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -38,19 +48,21 @@ class Outcome:
     seconds: float
 
 
-def analyse(path: Path, place: Workplace, *, again: bool = False, on_registered: Callable[[Video], None]) -> Outcome:
-    """Materialize what is out of date for this file (`again`: everything); never raises for the video's own faults.
+def analyse(path: Path, place: Workplace, watcher: Watcher, *, again: bool = False) -> Outcome:
+    """Materialize what is out of date for this file (`again`: everything). A fault of the footage, of the weights or of
+    the disk is told on the video's row and in the outcome.
 
-    Raises StoreUnavailable and its kin where the database or the disk is the matter, which no row could tell of.
+    Raises StoreError where the database is the matter, which no row could tell of.
     """
     started = time.monotonic()
     path = path.expanduser().absolute()
     row = place.warehouse.register_video(str(path), name=path.name)
-    on_registered(row)
+    watcher.registered(row)
     with place.warehouse.hold_video(row.partition_key):
         try:
-            made = _materialize(row, path, place, again=again)
-        except FootageError as error:
+            made = _materialize(row, path, place, watcher, again=again)
+        except SentinelError as error:
+            # Where the database itself is the matter this raises in its turn, and the command says so.
             place.warehouse.record_failure(row.partition_key, str(error))
             return Outcome(_reread(place, row), str(error), (), time.monotonic() - started)
         current = _reread(place, row)
@@ -58,7 +70,7 @@ def analyse(path: Path, place: Workplace, *, again: bool = False, on_registered:
     return Outcome(current, error_text, tuple(made), time.monotonic() - started)
 
 
-def _materialize(row: Video, path: Path, place: Workplace, *, again: bool) -> Sequence[str]:
+def _materialize(row: Video, path: Path, place: Workplace, watcher: Watcher, *, again: bool) -> Sequence[str]:
     from sentinel_assets.definitions import defs
 
     partition = row.partition_key
@@ -67,11 +79,12 @@ def _materialize(row: Video, path: Path, place: Workplace, *, again: bool) -> Se
     require_suitable(path, clip, accept_truncated=place.settings.accept_truncated)
     _register(row, record, clip, place)
     _close_abandoned_runs(partition, place.instance)
-    assets = list(DEPENDENCIES) if again else _stale(partition, place)
+    assets = list(DEPENDENCIES) if again else _stale(row, place)
     if not assets:
         if row.status != "completed":
             place.warehouse.record_completed(partition)
         return assets
+    fetch_weights(place.settings.profile, watcher.fetching)
     _record_recipes(place, assets)
     job = defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
@@ -85,6 +98,16 @@ def _materialize(row: Video, path: Path, place: Workplace, *, again: bool) -> Se
     if not result.success and _reread(place, row).status != "failed":
         place.warehouse.record_failure(partition, _failure_reason(result))
     return assets
+
+
+def fetch_weights(profile: str, on_progress: Callable[[str, float], None]) -> dict[str, Path]:
+    """All weights of the profile, verified; what is not here yet is fetched, before a run would wait for it unseen.
+    `on_progress` is given the model's name and the fraction that is there."""
+    catalogue = Catalogue.load()
+    return {
+        entry.name: catalogue.fetch(entry, lambda fraction, name=entry.name: on_progress(name, fraction))  # type: ignore[misc]
+        for entry in catalogue.members(profile)
+    }
 
 
 def _register(row: Video, record: FootageRecord, clip: Clip, place: Workplace) -> None:
@@ -108,9 +131,11 @@ def _register(row: Video, record: FootageRecord, clip: Clip, place: Workplace) -
         place.instance.report_runless_asset_event(video_materialization(partition, record, clip))
 
 
-def _stale(partition: str, place: Workplace) -> Sequence[str]:
+def _stale(row: Video, place: Workplace) -> Sequence[str]:
+    partition = row.partition_key
+
     def is_stored(asset: str, output: Output) -> bool:
-        if asset == "events" and place.warehouse.count_events(int(partition)) != output.rows:
+        if asset == "events" and place.warehouse.count_events(row.id) != output.rows:
             return False
         return place.artifacts.exists(table_name(TABLES[asset], partition))
 

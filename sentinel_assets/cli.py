@@ -186,9 +186,9 @@ def pull(profile: str | None, as_json: bool) -> None:
     """Fetch and verify the weights of the profile."""
     _choose(profile, None)
     from sentinel_assets import report
-    from sentinel_assets.session import fetch_weights
+    from sentinel_assets.session import fetch_weights_with_bar
 
-    paths = fetch_weights(Settings.from_env(), err)
+    paths = fetch_weights_with_bar(Settings.from_env(), err)
     if as_json:
         report.print_json(out, {name: str(path) for name, path in paths.items()})
     else:

@@ -16,5 +16,5 @@ def search_hits(
     """The events nearest in meaning, among the rows that today's text encoder made."""
     vector = models.text_encoder().encode_queries([text])[0]
     return warehouse.search(
-        vector, embedding_recipe=recipe("embeddings").digest, filter=chosen or SearchFilter(), limit=limit
+        vector, embedding_recipe=recipe("embeddings").digest, wanted=chosen, limit=limit
     )

@@ -7,19 +7,18 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from resources.warehouse import Video, connect
 from resources.weights import Catalogue
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from resources.settings import Settings
 from sentinel_assets import report
-from sentinel_assets.analysis import Outcome, analyse
+from sentinel_assets.analysis import Outcome, analyse, fetch_weights
 from sentinel_assets.search import search_hits
 from sentinel_assets.vision.errors import StoreUnavailable
 from sentinel_assets.workplace import Workplace, dagster_home, open_workplace
@@ -32,7 +31,6 @@ DEMO_QUERIES = (("a person standing still", "English"), ("걷고 있는 사람",
 def analyse_all(paths: Sequence[Path], *, again: bool, as_json: bool, out: Console, err: Console) -> int:
     """Analyse one video after the other; a bad one fails alone. Returns the exit code."""
     settings = Settings.from_env()
-    fetch_weights(settings, err)
     failed, results = False, []
     with open_workplace(settings) as place:
         for path in paths:
@@ -53,7 +51,6 @@ def analyse_all(paths: Sequence[Path], *, again: bool, as_json: bool, out: Conso
 def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
     """Analyse a clip, print its events and two searches over them, and say where to look next."""
     settings = Settings.from_env()
-    fetch_weights(settings, err)
     if path is None:
         path = _sample(settings, out)
     with open_workplace(settings) as place:
@@ -77,7 +74,7 @@ def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
 def serve(port: int | None, *, out: Console, err: Console) -> int:
     """Dagster's web pages and daemon on loopback, over the same data as the commands, until Ctrl-C."""
     settings = Settings.from_env()
-    fetch_weights(settings, err)
+    fetch_weights_with_bar(settings, err)
     with dagster_home(settings), connect(settings) as warehouse:
         # The run workers take the address from here: the server's port is another at each start.
         environment = {**os.environ, "SENTINEL_HOME": str(settings.home)}
@@ -103,67 +100,70 @@ def serve(port: int | None, *, out: Console, err: Console) -> int:
             return 0
 
 
-def _with_progress_bar(path: Path, place: Workplace, again: bool, err: Console) -> Outcome:
-    with progress_of_video(place.settings, path.name, err) as watch:
-        return analyse(path, place, again=again, on_registered=watch)
-
-
-@contextmanager
-def progress_of_video(settings: Settings, name: str, err: Console) -> Iterator[Callable[[Video], None]]:
-    """A bar that follows the video's row; yields the function that says which row. Nothing where no person watches."""
+def fetch_weights_with_bar(settings: Settings, err: Console) -> dict[str, Path]:
+    """All weights of the profile, verified; what is not here yet is fetched, with a bar where a person watches."""
     if not err.is_terminal:
-        yield lambda _: None
-        return
+        return fetch_weights(settings.profile, lambda _name, _fraction: None)
+    with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=err, transient=True) as bar:
+        return fetch_weights(settings.profile, VideoBar(bar).fetching)
+
+
+class VideoBar:
+    """The bar of one video: follows its row in the warehouse, in a thread of its own with a connection of its own."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+        self._done = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def registered(self, row: Video) -> None:
+        task = self._bar.add_task(row.name, total=100)
+        self._threads.append(threading.Thread(target=self._follow, args=(row, task), daemon=True))
+        self._threads[-1].start()
+
+    def fetching(self, model: str, fraction: float) -> None:
+        if model not in self._tasks:
+            self._tasks[model] = self._bar.add_task(f"weights of {model}", total=1.0, visible=False)
+        self._bar.update(self._tasks[model], completed=fraction, visible=fraction < 1.0)
+
+    def close(self) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _follow(self, row: Video, task: TaskID) -> None:
+        with connect(Settings.from_env()) as warehouse:
+            while not self._done.wait(_POLL_S):
+                try:
+                    now = warehouse.video(row.partition_key)
+                except StoreUnavailable:
+                    continue  # the analysis itself will say so; the bar only waits
+                stage = f"{row.name}  {now.stage}" if now.stage else row.name
+                self._bar.update(task, completed=now.analysis_progress, description=stage)
+
+
+class NoBar:
+    """Where no person watches."""
+
+    def registered(self, row: Video) -> None: ...
+
+    def fetching(self, model: str, fraction: float) -> None: ...
+
+
+def _with_progress_bar(path: Path, place: Workplace, again: bool, err: Console) -> Outcome:
+    if not err.is_terminal:
+        return analyse(path, place, NoBar(), again=again)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     # Dagster redirects the process's own stderr while a step runs; the bar goes to where it led before.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
-        bar = Progress(
-            TextColumn("{task.fields[name]}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}% {task.fields[stage]}"),
-            TimeElapsedColumn(),
-            console=Console(file=terminal, force_terminal=True),
-            transient=True,
-        )
-        task = bar.add_task("", total=100, name=name, stage="reading")
-        done = threading.Event()
-        followers: list[threading.Thread] = []
-
-        def follow(row: Video) -> None:
-            with connect(settings) as warehouse:
-                while not done.wait(_POLL_S):
-                    try:
-                        now = warehouse.video(row.partition_key)
-                    except StoreUnavailable:
-                        continue  # the analysis itself will say so; the bar only waits
-                    bar.update(task, completed=now.analysis_progress, stage=now.stage or "")
-
-        def watch(row: Video) -> None:
-            followers.append(threading.Thread(target=follow, args=(row,), daemon=True))
-            followers[-1].start()
-
-        with bar:
+        console = Console(file=terminal, force_terminal=True)
+        with Progress(*columns, console=console, transient=True) as progress:
+            bar = VideoBar(progress)
             try:
-                yield watch
+                return analyse(path, place, bar, again=again)
             finally:
-                done.set()
-                for follower in followers:
-                    follower.join()
-
-
-def fetch_weights(settings: Settings, err: Console) -> dict[str, Path]:
-    """All weights of the profile, verified; what is not here yet is fetched, with a bar."""
-    catalogue = Catalogue.load()
-    entries = catalogue.members(settings.profile)
-    if all(catalogue.path(entry) for entry in entries):
-        return {entry.name: catalogue.fetch(entry) for entry in entries}
-    paths = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        for entry in entries:
-            size = entry.size or 0
-            task = bar.add_task(f"weights of {entry.name}", total=size)
-            paths[entry.name] = catalogue.fetch(entry, lambda done, t=task, s=size: bar.update(t, completed=done * s))  # type: ignore[misc]
-    return paths
+                bar.close()
 
 
 def _sample(settings: Settings, out: Console) -> Path:

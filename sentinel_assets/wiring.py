@@ -151,4 +151,4 @@ def record_failure(context: dg.HookContext) -> None:
     partition = run.tags.get("dagster/partition") if run else None
     if partition:
         reason = f"{context.op.name}: {reason_of(context.op_exception)}"
-        context.resources.analysis_log.fail(partition, reason)
+        context.resources.analysis_log.fail(partition, context.run_id, reason)
