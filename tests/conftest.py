@@ -13,7 +13,6 @@ import pytest
 from infra.local.postgres import LocalPostgres, Server
 from resources.warehouse import Warehouse
 from resources.weights import Catalogue
-
 from tests.goldens import Golden
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
