@@ -65,8 +65,10 @@ class ModelEntry(_Strict):
     size: int | None = Field(default=None, gt=0)
     input_size: int | None = Field(default=None, gt=0)
     """Side of the network's input, px (of a text encoder: tokens)."""
+    adapter: str = ""
+    """The code that runs it; none for what is no model."""
     options: Mapping[str, Any] = Field(default_factory=dict)
-    """Arguments of the model's adapter in a profile."""
+    """Arguments for the adapter; a profile may set further ones."""
 
     @model_validator(mode="after")
     def _weights_are_whole(self) -> ModelEntry:
@@ -175,7 +177,7 @@ class Catalogue:
                 f"no models for profile {name!r} yet", where="models.yaml", remedy=f"Choose {known}"
             ) from None
         return {
-            role: [self.model(c.model).model_copy(update={"options": dict(c.options)}) for c in choices]
+            role: [_with_options(self.model(choice.model), choice.options) for choice in choices]
             for role, choices in roles.items()
         }
 
@@ -315,6 +317,10 @@ class Catalogue:
                 for leftover in self._cache.glob(f"{_INCOMING}*"):
                     shutil.rmtree(leftover, ignore_errors=True)
                 yield
+
+
+def _with_options(entry: ModelEntry, options: Mapping[str, Any]) -> ModelEntry:
+    return entry.model_copy(update={"options": {**entry.options, **options}})
 
 
 def _packages(entry: ModelEntry) -> list[Package]:

@@ -1,0 +1,181 @@
+"""The models of a profile, built from the catalogue: verified weights in, an adapter of `vision.models` out.
+
+Nothing heavy is imported before a model is asked for, so that the asset graph can name its models' digests cheaply. A
+model is built once in a process and shared by whoever asks for the same weights and options.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from resources.settings import Settings
+from resources.weights import MIRROR, Catalogue, ModelEntry
+from sentinel_assets.vision.errors import ModelError
+from sentinel_assets.vision.protocols import AttributeModel, Describer, Detector, FaceDetector, PoseModel, TextEncoder
+
+T = TypeVar("T")
+
+_built: dict[Hashable, Any] = {}
+_building = threading.RLock()
+
+
+def catalogue() -> Catalogue:
+    """The catalogue, with the cache of weights and the mirror that the environment names now."""
+    return _catalogue(Settings.from_env().weights, os.environ.get(MIRROR))
+
+
+@cache
+def _catalogue(cache_folder: Path, mirror: str | None) -> Catalogue:
+    return Catalogue.load(cache=cache_folder, mirror=mirror)
+
+
+def ingredients(role: str, profile: str | None = None) -> list[dict[str, Any]]:
+    """What a profile's models of that role are made of: name, version, sha256 of the weights (None where the model is
+    code of ours) and options, as JSON types. Loads no model and fetches nothing."""
+    return [
+        {"name": e.name, "version": e.version, "sha256": e.sha256, "options": dict(e.options)}
+        for e in _entries(role, profile)
+    ]
+
+
+def detector(profile: str | None = None) -> Detector:
+    """Finds persons; where the profile names several models, their union."""
+    from sentinel_assets.vision.models.union import UnionDetector
+
+    adapters: dict[str, Callable[..., Detector]] = {"yolo": _yolo_detector, "movenet": _movenet_detector}
+    found = [_one(e, adapters) for e in _entries("detector", profile)]
+    return found[0] if len(found) == 1 else UnionDetector(found)
+
+
+def face_detector(profile: str | None = None) -> FaceDetector:
+    return _one(_single("face_detector", profile), {"centerface": _centerface})
+
+
+def attribute_model(profile: str | None = None) -> AttributeModel:
+    """Age and gender; its two networks are named in this order."""
+    entries = _entries("attributes", profile)
+    adapters = {e.adapter for e in entries}
+    if adapters != {"age-gender"} or len(entries) != 2:
+        raise ModelError(
+            f"attributes are {[e.name for e in entries]}, expected an age and a gender network", where="models.yaml"
+        )
+    return _shared(entries, _age_gender)
+
+
+def pose_models(profile: str | None = None) -> list[PoseModel]:
+    """In the order in which they are to be asked."""
+    adapters: dict[str, Callable[..., PoseModel]] = {"movenet": _movenet_poses, "yolo-pose": _yolo_poses}
+    return [_one(e, adapters) for e in _entries("pose", profile)]
+
+
+def describer(profile: str | None = None) -> Describer:
+    return _one(_single("describer", profile), {"template": _template})
+
+
+def text_encoder(profile: str | None = None) -> TextEncoder:
+    return _one(_single("text_encoder", profile), {"e5": _e5})
+
+
+def _entries(role: str, profile: str | None) -> list[ModelEntry]:
+    chosen = profile or Settings.from_env().profile
+    entries = catalogue().profile(chosen).get(role)
+    if not entries:
+        raise ModelError(f"profile {chosen} names no model for the role {role}", where="models.yaml")
+    return entries
+
+
+def _single(role: str, profile: str | None) -> ModelEntry:
+    entries = _entries(role, profile)
+    if len(entries) != 1:
+        raise ModelError(f"{role} takes one model, not {[e.name for e in entries]}", where="models.yaml")
+    return entries[0]
+
+
+def _one(entry: ModelEntry, adapters: dict[str, Callable[..., T]]) -> T:
+    try:
+        build = adapters[entry.adapter]
+    except KeyError:
+        raise ModelError(
+            f"adapter {entry.adapter!r} of {entry.name} is none of {', '.join(adapters)}", where="models.yaml"
+        ) from None
+    return _shared([entry], build)
+
+
+def _shared(entries: Sequence[ModelEntry], build: Callable[..., T]) -> T:
+    """What `build(*weights, name=..., **options)` gives, once for each choice of weights and options."""
+    options = {name: value for entry in entries for name, value in entry.options.items()}
+    key = (build, *(e.sha256 or e.name for e in entries), repr(sorted(options.items())))
+    with _building:
+        if key not in _built:
+            weights = [catalogue().fetch(e) for e in entries if e.has_weights]
+            _built[key] = build(*weights, name=entries[0].name, **options)
+        model: T = _built[key]
+        return model
+
+
+def _yolo_detector(weights: Path, *, name: str, **options: Any) -> Detector:
+    _needs_ultralytics(name)
+    from sentinel_assets.vision.models.yolo import YoloPersonDetector
+
+    return YoloPersonDetector(weights, name=name, **options)
+
+
+def _movenet_detector(weights: Path, *, name: str, tiles: Sequence[int] | None = None, **options: Any) -> Detector:
+    from sentinel_assets.vision.models.movenet import MoveNetDetector
+
+    if tiles is not None and len(tiles) != 2:
+        raise ModelError(f"tiles of {name} are {tiles}, expected columns and rows", where="models.yaml")
+    return MoveNetDetector(weights, tiles=(tiles[0], tiles[1]) if tiles else None, **options)
+
+
+def _centerface(weights: Path, *, name: str, **options: Any) -> FaceDetector:
+    from sentinel_assets.vision.models.centerface import CenterFace
+
+    return CenterFace(weights, **options)
+
+
+def _age_gender(age_weights: Path, gender_weights: Path, *, name: str, **options: Any) -> AttributeModel:
+    from sentinel_assets.vision.models.age_gender import AgeGender
+
+    return AgeGender(age_weights, gender_weights, **options)
+
+
+def _movenet_poses(weights: Path, *, name: str, **options: Any) -> PoseModel:
+    from sentinel_assets.vision.models.movenet import MoveNet
+
+    return MoveNet(weights, **options)
+
+
+def _yolo_poses(weights: Path, *, name: str, **options: Any) -> PoseModel:
+    _needs_ultralytics(name)
+    from sentinel_assets.vision.models.yolo_pose import YoloPose
+
+    return YoloPose(weights, **options)
+
+
+def _template(*, name: str, **options: Any) -> Describer:
+    from sentinel_assets.vision.models.template import TemplateDescriber
+
+    return TemplateDescriber(**options)
+
+
+def _e5(weights: Path, *, name: str, **options: Any) -> TextEncoder:
+    from sentinel_assets.vision.models.e5 import E5
+
+    return E5(weights, **options)
+
+
+def _needs_ultralytics(name: str) -> None:
+    missing = [package for package in ("torch", "ultralytics") if find_spec(package) is None]
+    if missing:
+        raise ModelError(
+            f"{' and '.join(missing)} not installed",
+            where=name,
+            remedy="Install with the extra `cpu`, or choose SENTINEL_PROFILE=permissive, which needs neither",
+        )
