@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,10 +165,11 @@ class OpenVideo:
         """What the header says about the video stream alone; None where it does not say."""
         if self.stream.duration:
             return float(self.stream.duration * self.time_base)
-        hours, _, rest = self.stream.metadata.get("DURATION", "").partition(":")  # Matroska: 00:01:02.500000000
-        minutes, _, seconds = rest.partition(":")
-        if seconds:
-            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        # Matroska says when the stream ends, counted from 0 wherever it begins: 00:01:02.500000000
+        ends_at = re.fullmatch(r"(\d+):(\d+):([\d.]+)", self.stream.metadata.get("DURATION", ""))
+        if ends_at:
+            hours, minutes, seconds = (float(part) for part in ends_at.groups())
+            return hours * 3600 + minutes * 60 + seconds - float((self.stream.start_time or 0) * self.time_base)
         if self.container.duration and len(self.container.streams) == 1:
             return float(self.container.duration / av.time_base)
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -111,30 +112,35 @@ class _PlanCheck:
         self._plan = plan
         self._rule = rule
         self._time_base = time_base
-        self._first: int | None = None
+        self._came: deque[Any] = deque()
         self._last: int | None = None
 
     def accept(self, frames: list[Any]) -> Iterator[ChosenFrame]:
-        for frame in frames:
-            if frame.pts is None or (self._last is not None and frame.pts <= self._last) or frame.is_corrupt:
-                raise PlanError(f"the decoder gave a frame at {frame.pts} after {self._last}")
-            if frame.pts in self.access_points:
-                self.access_points.discard(frame.pts)
-                if not frame.key_frame:
-                    raise PlanError(f"the frame at {frame.pts} is no access point")
-            self._last = frame.pts
-            if self._first is None:
-                self._first = frame.pts
-                if self._plan.first != frame.pts:
-                    raise PlanError(f"the first frame is at {frame.pts}, not {self._plan.first}")
-            samples = self._rule.take(frame.pts - self._first)
+        self._came.extend(frames)
+        # A frame may come out, decoded for the sake of another, before the plan has decided about it.
+        while self._came and self._plan.has_decided(self._came[0].pts):
+            frame = self._came.popleft()
+            self._verify(frame)
+            elapsed = frame.pts - self._plan.first
+            samples = self._rule.take(elapsed)
             if samples:
                 if not self._plan.wanted or self._plan.wanted.popleft() != frame.pts:
                     raise PlanError(f"the decoder did not give what was planned around {frame.pts}")
-                yield ChosenFrame(frame, samples, float((frame.pts - self._first) * self._time_base))
+                yield ChosenFrame(frame, samples, float(elapsed * self._time_base))
+
+    def _verify(self, frame: Any) -> None:
+        if frame.pts is None or frame.is_corrupt or (self._last is not None and frame.pts <= self._last):
+            raise PlanError(f"the decoder gave a frame at {frame.pts} after {self._last}")
+        if self._last is None and frame.pts != self._plan.first:
+            raise PlanError(f"the first frame is at {frame.pts}, not {self._plan.first}")
+        if frame.pts in self.access_points:
+            self.access_points.discard(frame.pts)
+            if not frame.key_frame:
+                raise PlanError(f"the frame at {frame.pts} is no access point")
+        self._last = frame.pts
 
     def all_came(self) -> None:
-        if self._first is None or self._plan.wanted:
+        if self._last is None or self._plan.wanted or self._came:
             raise PlanError("the decoder did not give all that was planned")
 
 

@@ -125,7 +125,7 @@ class GroupPlan(Generic[T]):
         self._window: list[tuple[int, int, _Picture[T]]] = []
         self._added = 0
         self.first: int | None = None
-        self._last_decided: int | None = None
+        self._decided_until: int | None = None
         self._latest: int | None = None
         self._pending_cost = 0
 
@@ -153,6 +153,10 @@ class GroupPlan(Generic[T]):
         if self._pending_cost > _PENDING_LIMIT_BYTES:
             yield from self._release_decided(self._groups[0])
 
+    def has_decided(self, pts: int | None) -> bool:
+        """Is it settled whether the frame at `pts` is wanted? A frame without a time stamp never will be."""
+        return pts is None or (self._decided_until is not None and pts <= self._decided_until)
+
     def finish(self) -> Iterator[Step[T]]:
         """No more packets will come."""
         while self._window:
@@ -161,9 +165,9 @@ class GroupPlan(Generic[T]):
     def _decide_next(self) -> Iterator[Step[T]]:
         """The picture that is shown next: is it wanted?"""
         pts, _, picture = heapq.heappop(self._window)
-        if self._last_decided is not None and pts <= self._last_decided:
-            raise PlanError(f"picture at {pts} comes after the one at {self._last_decided}")
-        self._last_decided = pts
+        if self._decided_until is not None and pts <= self._decided_until:
+            raise PlanError(f"picture at {pts} comes after the one at {self._decided_until}")
+        self._decided_until = pts
         is_first = self.first is None
         if self.first is None:
             self.first = pts

@@ -6,7 +6,7 @@ from 64 x 64. A test reads it back from a decoded image with `frame_number` and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -94,9 +94,14 @@ def _middle(cell: int, length: int) -> slice:
     return slice((4 * cell + 1) * length // (4 * _CELLS), max(1, (4 * cell + 3) * length // (4 * _CELLS)))
 
 
-def write_clip(path: Path, spec: ClipSpec = ClipSpec(), **changes: Any) -> ClipSpec:
-    """Writes the clip, in the container that the path's suffix names, and returns what was written."""
-    spec = ClipSpec(**{**spec.__dict__, **changes})
+def write_clip(
+    path: Path, *, picture: Callable[[int, int, int], NDArray[np.uint8]] = frame_picture, **changes: Any
+) -> ClipSpec:
+    """Writes a clip of these `ClipSpec` fields, in the container that the suffix names; returns what was written.
+
+    `picture` draws frame `number` at a width and height.
+    """
+    spec = ClipSpec(**changes)
     upright = (spec.width, spec.height)
     quarter_turns = spec.rotation // 90
     stored = upright if quarter_turns % 2 == 0 else upright[::-1]
@@ -110,8 +115,8 @@ def write_clip(path: Path, spec: ClipSpec = ClipSpec(), **changes: Any) -> ClipS
             stream.set_display_rotation(spec.rotation)
         for number, tick in enumerate(spec.ticks):
             # The display turns the stored picture counter-clockwise, so it is stored turned the other way.
-            picture = np.ascontiguousarray(np.rot90(frame_picture(number, *upright), -quarter_turns))
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=stream.pix_fmt)
+            stored_picture = np.ascontiguousarray(np.rot90(picture(number, *upright), -quarter_turns))
+            frame = av.VideoFrame.from_ndarray(stored_picture, format="rgb24").reformat(format=stream.pix_fmt)
             frame.pts, frame.time_base = tick, spec.base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -146,8 +151,10 @@ def remux(source: Path, destination: Path, *, drop: Sequence[int] = (), corrupt:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         for place, packet in enumerate(old.demux(stream)):
-            if packet.dts is None or place in drop:
+            if packet.size == 0 or place in drop:
                 continue
+            if packet.dts is None:  # Matroska does not say it for the first packets of a stream with B-frames
+                packet.dts = place - 1000
             written = packet
             if place in corrupt:
                 noise = np.random.default_rng(place).integers(0, 256, packet.size, dtype=np.uint8).tobytes()
@@ -156,6 +163,22 @@ def remux(source: Path, destination: Path, *, drop: Sequence[int] = (), corrupt:
                 written.is_keyframe = packet.is_keyframe
             written.stream = copy
             new.mux(written)
+
+
+def loop(source: Path, destination: Path, times: int, *, one_group: bool = False) -> None:
+    """The video's packets over and over, time going on; with `one_group` only the first is marked as a keyframe."""
+    with av.open(str(source)) as old, av.open(str(destination), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        packets = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in old.demux(stream) if p.size]
+        length = packets[-1][1] + packets[1][1] - packets[0][1]
+        for turn in range(times):
+            for data, pts, dts, is_keyframe in packets:
+                packet = av.Packet(data)
+                packet.pts, packet.dts, packet.time_base = pts + turn * length, dts + turn * length, stream.time_base
+                packet.is_keyframe = is_keyframe and not (one_group and turn)
+                packet.stream = copy
+                new.mux(packet)
 
 
 def truncate(source: Path, destination: Path, fraction: float) -> None:
