@@ -98,16 +98,24 @@ def runnable_binaries(account: Account) -> Path:
     if spec is None or spec.origin is None:
         remedy = f"pip install {_WHEEL}, or set DATABASE_URL"
         raise StoreRejected(f"{_WHEEL} is not installed", where="the local PostgreSQL", remedy=remedy)
-    installed = Path(spec.origin).parent / _PREFIX
-    if account.uid is None or _succeeds(account, [str(installed / "bin" / "postgres"), "--version"]):
-        return installed / "bin"
+    package = Path(spec.origin).parent
+    installed = package / _PREFIX / "bin"
+    if account.uid is None or _can_run(account, installed):
+        return installed
     copy = _root_place() / f"postgresql-{importlib.metadata.version(_WHEEL)}"
     try:
         if not copy.exists():
-            _copy_for_all(installed, copy)
+            _copy_for_all(package, copy)
     except OSError as error:
         raise unusable(error, copy) from error
-    return copy / "bin"
+    copied = copy / package.name / _PREFIX / "bin"
+    if not _can_run(account, copied):
+        raise StoreRejected(
+            f"user {account.uid}, whom the server runs as, can run PostgreSQL neither there nor at {installed}",
+            where=copy,
+            remedy="Delete that copy, or let others read the folder of the Python packages (chmod o+rx)",
+        )
+    return copied
 
 
 def unusable(error: OSError, where: Path) -> StoreError:
@@ -119,11 +127,17 @@ def unusable(error: OSError, where: Path) -> StoreError:
     )
 
 
-def _copy_for_all(source: Path, target: Path) -> None:
-    """A copy that every account can read and run, there whole or not at all."""
+def _copy_for_all(package: Path, target: Path) -> None:
+    """A copy of the wheel's PostgreSQL that every account can read and run, there whole or not at all.
+
+    The binaries look for the libraries that the wheel brings in a folder beside the package.
+    """
     with tempfile.TemporaryDirectory(prefix=".postgresql-", dir=target.parent) as temporary:
-        copy = Path(temporary, target.name)
-        shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include"))
+        copy, without = Path(temporary, target.name), shutil.ignore_patterns("*.a", "include")
+        shutil.copytree(package / _PREFIX, copy / package.name / _PREFIX, symlinks=True, ignore=without)
+        for libraries in (package.with_name(f"{package.name}.libs"), package / ".dylibs"):
+            if libraries.exists():
+                shutil.copytree(libraries, copy / libraries.relative_to(package.parent), symlinks=True)
         for path in (copy, *copy.rglob("*")):
             if not path.is_symlink():
                 mode = path.stat().st_mode
@@ -149,6 +163,10 @@ def _root_place() -> Path:
     raise StoreUnavailable(
         "none of these can be written", where=" ".join(map(str, _ROOT_PLACES)), remedy="Run as a user other than root"
     )
+
+
+def _can_run(account: Account, binaries: Path) -> bool:
+    return all(_succeeds(account, [str(binaries / name), "--version"]) for name in ("postgres", "initdb"))
 
 
 def _can_enter(account: Account, folder: Path) -> bool:

@@ -130,11 +130,10 @@ class LocalPostgres:
     def _stop(self, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while running_port(self.folder):
-            guardian = json.loads((self.folder / "server.json").read_text())["guardian"]
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(guardian, signal.SIGTERM)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may be ending by itself
+                os.kill(json.loads((self.folder / "server.json").read_text())["guardian"], signal.SIGTERM)
             if time.monotonic() > deadline:
-                raise StoreUnavailable("the server does not stop", where=self.folder, remedy=f"kill {guardian}")
+                raise StoreUnavailable("the server does not stop", where=self.folder, remedy="End its guardian")
             time.sleep(0.02)
         with contextlib.suppress(FileNotFoundError), (self.folder / "guardian").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)  # until the guardian has ended
