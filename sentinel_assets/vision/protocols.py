@@ -17,11 +17,15 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
+JOINED = "+"
+"""Between the names of models that act, or that saw something, together."""
+
+
 @dataclass(frozen=True)
 class Boxes:
     """N boxes in one image: `xyxy` (N, 4) px, `confidence` (N,) in [0, 1].
 
-    `source`, where several models looked: which of them saw each box; empty where one did.
+    `source`, where several models looked: which of them saw each box, joined by JOINED; empty where one looked.
     """
 
     xyxy: Floats

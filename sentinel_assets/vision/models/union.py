@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sentinel_assets.vision.protocols import Boxes, Detector, Floats, Image
+from sentinel_assets.vision.protocols import JOINED, Boxes, Detector, Floats, Image
 
 SAME_IOU = 0.45
 """Two boxes of two models that overlap by this are of the same person."""
@@ -19,7 +19,7 @@ other sees the whole, or draws one box around two people whom the other tells ap
 class UnionDetector:
     """The boxes of the first detector, and of each further one those that no earlier box stands for.
 
-    Put the detector with the tighter boxes first. `source` of each box names the models that saw it, joined by `+`;
+    Put the detector with the tighter boxes first. `source` of each box names the models that saw it;
     its confidence is the first one's.
     """
 
@@ -27,7 +27,7 @@ class UnionDetector:
         if not detectors:
             raise ValueError("a union of no detectors")
         self._detectors = tuple(detectors)
-        self.name = "+".join(detector.name for detector in detectors)
+        self.name = JOINED.join(detector.name for detector in detectors)
 
     def detect(self, images: Sequence[Image]) -> list[Boxes]:
         by_detector = [detector.detect(images) for detector in self._detectors]
@@ -44,24 +44,31 @@ def unite(found: dict[str, Boxes]) -> Boxes:
         earlier = len(kept)  # boxes of one model are never merged with each other: it has told them apart
         for box, score in zip(boxes.xyxy, boxes.confidence, strict=True):
             same = [i for i in range(earlier) if _is_same(box, kept[i])]
-            for index in same:
-                if name not in sources[index]:
-                    sources[index].append(name)
-            if not same:
+            if same:
+                closest = max(same, key=lambda i: _overlap(box, kept[i])[0])
+                if name not in sources[closest]:
+                    sources[closest].append(name)
+            else:
                 kept.append(box)
                 confidence.append(float(score))
                 sources.append([name])
     if not kept:
         return Boxes.none()
-    return Boxes(np.stack(kept), np.array(confidence, np.float32), tuple("+".join(s) for s in sources))
+    return Boxes(np.stack(kept), np.array(confidence, np.float32), tuple(JOINED.join(s) for s in sources))
 
 
 def _is_same(one: Floats, other: Floats) -> bool:
+    iou, containment = _overlap(one, other)
+    return iou >= SAME_IOU or containment >= SAME_CONTAINMENT
+
+
+def _overlap(one: Floats, other: Floats) -> tuple[float, float]:
+    """Intersection over union, and over the smaller of the two."""
     common = _area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
     areas = _area(one), _area(other)
     if min(areas) <= 0:
-        return False
-    return common / (sum(areas) - common) >= SAME_IOU or common / min(areas) >= SAME_CONTAINMENT
+        return 0.0, 0.0
+    return common / (sum(areas) - common), common / min(areas)
 
 
 def _area(box: Floats) -> float:
