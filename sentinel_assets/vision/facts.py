@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 
 from sentinel_assets.vision.errors import TableError
+from sentinel_assets.vision.orientation import mean_direction
 from sentinel_assets.vision.protocols import EventFacts
 from sentinel_assets.vision.tables import BEHAVIORS, UNKNOWN
 
@@ -81,39 +81,39 @@ def measured_events(
                 where=key,
                 remedy="Materialize demographics and behaviors again",
             )
-        direction = mean_direction(directions.get(track), float(row["peak_s"]), parameters)
-        events.append(_measured(key, row, people[track], direction))
+        facing = facing_around(directions.get(track), float(row["peak_s"]), parameters)
+        events.append(_measured(key, row, people[track], facing))
     return events
 
 
 @dataclass(frozen=True)
-class Direction:
-    """Where a body faces around a moment: degrees as in poses, None when unknown and `reason` says why."""
+class Facing:
+    """Where a body faces around a moment: degrees as in poses; None when unknown, and `reason` says why."""
 
     degrees: float | None
     confidence: float
     reason: str = ""
 
 
-def mean_direction(poses: pd.DataFrame | None, peak_s: float, parameters: FactParameters) -> Direction:
-    """The circular mean of one track's orientations around a moment, weighted by their confidences
-    (Mardia and Jupp, Directional Statistics, 2.2.1)."""
+def facing_around(poses: pd.DataFrame | None, peak_s: float, parameters: FactParameters) -> Facing:
+    """The mean of one track's orientations around a moment, weighted by their confidences.
+
+    The confidence is the mean one, less for what the directions contradict each other.
+    """
     if poses is None:
-        return Direction(None, 0.0, "no pose was found")
+        return Facing(None, 0.0, "no pose was found")
     near = poses[(poses["time_s"] - peak_s).abs() <= parameters.orientation_window_s]
     near = near[near["orientation"].notna()]
     weights = near["orientation_confidence"].to_numpy(float)
     if not weights.sum() > 0:
-        return Direction(None, 0.0, "no direction was measured around this moment")
-    unit = np.exp(1j * np.deg2rad(near["orientation"].to_numpy(float)))
-    total = complex(np.sum(weights * unit))
-    if abs(total) / weights.sum() < parameters.orientation_agreement:
-        return Direction(None, 0.0, "the directions around this moment contradict each other")
-    degrees = round(float(np.rad2deg(np.angle(total))), 3) % 360
-    return Direction(degrees, min(abs(total) / len(weights), 1.0))
+        return Facing(None, 0.0, "no direction was measured around this moment")
+    mean = mean_direction(near["orientation"].to_numpy(float).tolist(), weights.tolist())
+    if mean is None or mean.confidence < parameters.orientation_agreement:
+        return Facing(None, 0.0, "the directions around this moment contradict each other")
+    return Facing(mean.degrees, min(mean.confidence * float(weights.mean()), 1.0))
 
 
-def _measured(key: str, row: dict[str, Any], person: dict[str, Any], direction: Direction) -> MeasuredEvent:
+def _measured(key: str, row: dict[str, Any], person: dict[str, Any], facing: Facing) -> MeasuredEvent:
     age = _number(person["age"])
     facts = EventFacts(
         event_key=key,
@@ -126,7 +126,7 @@ def _measured(key: str, row: dict[str, Any], person: dict[str, Any], direction: 
         age_low=_number(person["age_low"]),
         age_high=_number(person["age_high"]),
         gender=str(person["gender"]),
-        orientation=direction.degrees,
+        orientation=facing.degrees,
         evidence=_evidence(key, row["evidence"]),
     )
     attributes = {
@@ -138,7 +138,7 @@ def _measured(key: str, row: dict[str, Any], person: dict[str, Any], direction: 
             "confidence": _rounded(person["gender_confidence"]),
             "reason": "" if facts.gender != UNKNOWN else str(person["reason"]),
         },
-        "orientation": {"confidence": round(direction.confidence, 4), "reason": direction.reason},
+        "orientation": {"confidence": round(facing.confidence, 4), "reason": facing.reason},
         "faces_used": int(person["faces_used"]),
         "face_height": _number(person["face_height"]),
     }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sentinel_assets.vision.descriptions import describe_events
 from sentinel_assets.vision.errors import ModelError, TableError
-from sentinel_assets.vision.facts import FactParameters, mean_direction, measured_events
+from sentinel_assets.vision.facts import FactParameters, facing_around, measured_events
 from sentinel_assets.vision.models.template import TemplateDescriber
 from sentinel_assets.vision.protocols import Description, EventFacts
 from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DEMOGRAPHICS, DESCRIPTIONS, POSES
@@ -108,7 +108,7 @@ def test_a_sentence_of_another_describer_is_one_line_and_not_called_grounded() -
 )
 def test_directions_are_averaged_on_the_circle(degrees: list[float | None], mean: float | None) -> None:
     poses = POSES.frame(facing(1, range(len(degrees)), degrees))
-    found = mean_direction(poses, 0.5, FactParameters())
+    found = facing_around(poses, 0.5, FactParameters())
     assert found.degrees == (None if mean is None else pytest.approx(mean, abs=1e-3))
     assert bool(found.reason) == (mean is None)
 
@@ -117,7 +117,7 @@ def test_directions_are_averaged_on_the_circle(degrees: list[float | None], mean
 def test_turning_everything_turns_the_mean(degrees: list[float], turn: float) -> None:
     parameters = FactParameters(orientation_window_s=100, orientation_agreement=0.3)
     means = [
-        mean_direction(POSES.frame(facing(1, range(len(degrees)), [(d + by) % 360 for d in degrees])), 0, parameters)
+        facing_around(POSES.frame(facing(1, range(len(degrees)), [(d + by) % 360 for d in degrees])), 0, parameters)
         for by in (0, turn)
     ]
     assert means[0].confidence == pytest.approx(means[1].confidence, abs=1e-6)
