@@ -235,7 +235,7 @@ class Tracker:
         track.box, track.time_s = box, time_s
 
     def _same_person(self, index: int, found: Vector, ids: Ids, original: NDArray[np.intp]) -> int | None:
-        """A box with an id that `index` is a near copy of, or only a part of, such as head and shoulders."""
+        """A box with an id that shows the same person: a near copy; or one is part of the other, as head and shoulders."""
         p = self.parameters
         copies = np.flatnonzero((original == original[index]) & (ids > 0))
         if len(copies):
@@ -243,7 +243,7 @@ class Tracker:
         box = found[index]
         for other in np.flatnonzero(ids):
             whole = found[other]
-            inside = _intersection(box, whole) / max(_area(box), 1e-9)
+            inside = _intersection(box, whole) / max(min(_area(box), _area(whole)), 1e-9)
             if inside >= p.part_containment and abs(box[1] - whole[1]) <= p.part_top * _extent(whole):
                 return int(other)
         return None

@@ -1,0 +1,189 @@
+"""Who lies, and whether he fell: collapse, lying without a fall seen, or neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sentinel_assets.vision.behavior_parameters import BehaviorParameters
+from sentinel_assets.vision.features import TrackFeatures, middle
+from sentinel_assets.vision.findings import Finding
+from sentinel_assets.vision.postures import UPRIGHT, Stretch, looks_of
+
+_TIME_TOLERANCE_S = 0.1
+"""Presentation times of samples a second apart differ from it by up to a frame."""
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """How the person came to lie."""
+
+    from_posture: str
+    before: int
+    """Last sample in which the person was up."""
+    start_s: float
+    transition_s: float
+    hip_drop: float
+    rise: float
+
+
+def judge_lying(
+    track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters
+) -> tuple[list[Finding], list[Stretch]]:
+    """What the lying in a timeline means, and the timeline without the time that those findings take.
+
+    A collapse begins where the person was last up, so the way down belongs to it.
+    """
+    findings: list[Finding] = []
+    rest: list[Stretch] = []
+    for first, last in _lyings(stretches, parameters):
+        lying = replace(stretches[first], last=stretches[last].last, end_s=stretches[last].end_s)
+        recovered = last + 1 < len(stretches) and stretches[last + 1].posture in UPRIGHT
+        descent = _descent(track, stretches, first, parameters)
+        finding = _collapse(track, lying, descent, recovered, parameters) if descent is not None else None
+        if finding is None:
+            finding = _merely_lying(track, lying, parameters)
+        findings.append(finding)
+    taken = [(f.start_s, f.end_s) for f in findings]
+    for stretch in stretches:
+        if stretch.posture == "lying" or any(a <= stretch.start_s and stretch.end_s <= b for a, b in taken):
+            continue
+        rest.append(stretch)
+    return findings, rest
+
+
+def _lyings(stretches: list[Stretch], parameters: BehaviorParameters) -> list[tuple[int, int]]:
+    """(first, last) index of lying stretches; two that nothing upright and no long time separates are one."""
+    runs: list[tuple[int, int]] = []
+    for i, stretch in enumerate(stretches):
+        if stretch.posture != "lying":
+            continue
+        if runs:
+            between = stretches[runs[-1][1] + 1 : i]
+            short = sum(s.duration_s for s in between) <= parameters.bridge_s
+            if short and all(s.posture not in UPRIGHT for s in between):
+                runs[-1] = (runs[-1][0], i)
+                continue
+        runs.append((i, i))
+    return runs
+
+
+def _descent(
+    track: TrackFeatures, stretches: list[Stretch], lying: int, parameters: BehaviorParameters
+) -> _Descent | None:
+    """How the person went from the last posture that counts to lying; None where that was not seen."""
+    first = stretches[lying].first
+    upright = _last_up(track, stretches, lying)
+    quick = parameters.fall_transition_s - max(0.0, 1.0 - min(track.interval_s, 1.0))
+    if upright is not None and track.times_s[first] - track.times_s[upright[1]] <= quick + _TIME_TOLERANCE_S:
+        stretch, before = upright
+        return _measured(track, stretch, before, first)
+    seat = stretches[lying - 1] if lying > 0 and stretches[lying - 1].posture == "sitting" else None
+    if seat is None or track.times_s[first] - track.times_s[seat.last] > quick + _TIME_TOLERANCE_S:
+        return None
+    descent = _measured(track, seat, seat.last, first)
+    return descent if descent.hip_drop >= parameters.fall_hip_drop else None
+
+
+def _last_up(track: TrackFeatures, stretches: list[Stretch], lying: int) -> tuple[Stretch, int] | None:
+    """The last upright stretch before, and its last sample. Somebody so close that head and feet are outside of the
+    picture stands, although the posture is unknown."""
+    for stretch in reversed(stretches[:lying]):
+        if stretch.posture in UPRIGHT:
+            return stretch, stretch.last
+        if stretch.posture == "unknown":
+            towering = [
+                i
+                for i in range(stretch.first, stretch.last + 1)
+                if track.cut[i, 1] and track.cut[i, 3] and track.aspect[i] >= 1.0
+            ]
+            if towering:
+                return stretch, towering[-1]
+    return None
+
+
+def _measured(track: TrackFeatures, stretch: Stretch, before: int, first: int) -> _Descent:
+    """Drop of the hips and rise of the lowest point, H, from sample `before` to the first two lying ones."""
+    after = slice(first, min(first + 2, len(track)))
+    hips = middle(track.keypoints, (11, 12))[:, 1]
+    height = track.height[before]
+    later = hips[after][~np.isnan(hips[after])]
+    drop = (float(later.mean()) - hips[before]) / height if len(later) else np.nan
+    rise = np.nan if track.cut[before, 3] else (track.boxes[before, 3] - track.boxes[after, 3].max()) / height
+    return _Descent(
+        stretch.label,
+        before,
+        min(stretch.end_s, float(track.times_s[first])),
+        float(track.times_s[first] - track.times_s[before]),
+        float(drop),
+        float(rise),
+    )
+
+
+def _collapse(
+    track: TrackFeatures, lying: Stretch, descent: _Descent, recovered: bool, parameters: BehaviorParameters
+) -> Finding | None:
+    """A fall after which the person stays down; None when he got up soon, or lies on something."""
+    hold_s = float(track.times_s[lying.last] - track.times_s[lying.first])
+    needed = parameters.hold_s if recovered else parameters.hold_least_s
+    if hold_s < needed - _TIME_TOLERANCE_S:
+        return None
+    if descent.rise > parameters.fall_rise:
+        return None
+    certainty = 0.5 + 0.4 * min(1.0, hold_s / parameters.hold_s)
+    if descent.from_posture == "sitting":
+        certainty *= 0.8
+    if track.height_source != "upright":
+        certainty *= 0.85
+    return Finding(
+        track=track.track,
+        behavior="collapse",
+        start_s=descent.start_s,
+        peak_s=float(track.times_s[lying.first]),
+        end_s=lying.end_s,
+        confidence=certainty * (0.5 + 0.5 * lying.confidence),
+        rule="collapse",
+        values={
+            "from": descent.from_posture,
+            "transition_s": round(descent.transition_s, 2),
+            "hold_s": round(hold_s, 2),
+            "hip_drop": _rounded(descent.hip_drop),
+            "rise": _rounded(descent.rise),
+            "height_source": track.height_source,
+            **looks_of(track, lying.first, lying.last),
+        },
+        thresholds={
+            "fall_transition_s": parameters.fall_transition_s,
+            "hold_least_s": parameters.hold_least_s,
+            "hold_s": parameters.hold_s,
+            "fall_rise": parameters.fall_rise,
+            "fall_hip_drop": parameters.fall_hip_drop,
+        },
+        samples=track.samples[descent.before : lying.last + 1].tolist(),
+        needs_review=hold_s < parameters.hold_s,
+    )
+
+
+def _merely_lying(track: TrackFeatures, lying: Stretch, parameters: BehaviorParameters) -> Finding:
+    """Lying that no fall led to: an anomaly when it lasts, else of unknown meaning."""
+    hold_s = float(track.times_s[lying.last] - track.times_s[lying.first])
+    lasts = hold_s >= parameters.lying_s - _TIME_TOLERANCE_S
+    return Finding(
+        track=track.track,
+        behavior="anomaly" if lasts else "unknown",
+        start_s=lying.start_s,
+        peak_s=(lying.start_s + lying.end_s) / 2,
+        end_s=lying.end_s,
+        confidence=0.6 * lying.confidence if lasts else lying.confidence * 0.5,
+        rule="person_lying",
+        values={"hold_s": round(hold_s, 2), "posture": "lying", **looks_of(track, lying.first, lying.last)},
+        thresholds={"lying_s": parameters.lying_s},
+        samples=track.samples[lying.first : lying.last + 1].tolist(),
+        needs_review=lasts,
+        note="lies; no fall was seen",
+    )
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 3)
