@@ -235,7 +235,7 @@ class Tracker:
         track.box, track.time_s = box, time_s
 
     def _same_person(self, index: int, found: Vector, ids: Ids, original: NDArray[np.intp]) -> int | None:
-        """A box with an id that shows the same person: a near copy; or one is part of the other, as head and shoulders."""
+        """A box with an id that shows the same person: a near copy; or one is part of the other, as head and trunk."""
         p = self.parameters
         copies = np.flatnonzero((original == original[index]) & (ids > 0))
         if len(copies):
