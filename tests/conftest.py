@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from infra.local.postgres import LocalPostgres, Server
 from resources.warehouse import Warehouse
 from resources.weights import Catalogue
 from tests.goldens import Golden
+
+if TYPE_CHECKING:
+    from infra.local.aws import LocalAws
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _POSTGRES_FOLDER = "SENTINEL_TEST_POSTGRES"
@@ -83,3 +87,28 @@ def database_url(postgres: Server, migrated_template: str) -> Iterator[str]:
     postgres.create_database(name, template=migrated_template)
     yield postgres.url(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[LocalAws]:
+    """S3, SQS, Logs, Secrets Manager, STS and Batch for all tests of this process; a test asks for `aws`."""
+    from infra.local.aws import LocalAws
+    from infra.local.batch.settings import BatchSettings
+
+    # A second is long enough for a process of a test to end in, and the least that a timeout can be.
+    with LocalAws(BatchSettings(gpus=4, grace_s=1.0, minimum_timeout_s=1)) as server:
+        yield server
+
+
+@pytest.fixture
+def aws(aws_server: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
+    """An empty local AWS, which boto3 and child processes find through the environment; emptied again afterwards."""
+    import boto3
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in aws_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials it saw first
+    yield aws_server
+    aws_server.reset()
