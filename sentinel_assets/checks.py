@@ -1,7 +1,5 @@
 """What must hold of every video's outputs; one partition each, blocking where going on would publish nonsense."""
 
-from __future__ import annotations
-
 import dagster as dg
 import numpy as np
 import pandas as pd

@@ -74,7 +74,9 @@ def cli() -> None:
 @click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
 @click.option("--rate", type=float, metavar="HZ", help="Frames looked at in a second (or SENTINEL_SAMPLE_RATE; 1).")
 @json_option
-def analyze(paths: tuple[Path, ...], again: bool, partial: bool, profile: str | None, rate: float | None, as_json: bool) -> None:
+def analyze(
+    paths: tuple[Path, ...], again: bool, partial: bool, profile: str | None, rate: float | None, as_json: bool
+) -> None:
     """Analyse videos here and now, and print their events."""
     _choose(profile, rate)
     if partial:

@@ -19,7 +19,7 @@ DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
     "demographics": ("detections",),
     "poses": ("detections",),
     "behaviors": ("detections", "poses"),
-    "descriptions": ("behaviors", "demographics", "poses"),
+    "descriptions": ("detections", "behaviors", "demographics", "poses"),
     "embeddings": ("descriptions",),
     "events": ("behaviors", "demographics", "poses", "descriptions", "embeddings"),
 }

@@ -21,6 +21,7 @@ from sentinel_assets.parameters import sampling
 from sentinel_assets.vision.behaviors import BehaviorParameters
 from sentinel_assets.vision.demographics import DemographicsParameters
 from sentinel_assets.vision.detections import DetectionParameters
+from sentinel_assets.vision.facts import FactParameters
 from sentinel_assets.vision.poses import PoseParameters
 from sentinel_assets.vision.tracking import TrackingParameters
 
@@ -36,14 +37,17 @@ class Stage:
     parameters: tuple[Callable[[], Any], ...] = ()
 
 
+_READING = ("frames", "gop", "decoding", "containers", "pixels")
+
 STAGES: Mapping[str, Stage] = {
     "detections": Stage(
         revision=1,
         modules=(
-            "frames",
-            "gop",
+            *_READING,
+            "suitability",
             "tracking",
             "detections",
+            "models.union",
             "models.yolo",
             "models.movenet",
             "models.centerface",
@@ -54,15 +58,14 @@ STAGES: Mapping[str, Stage] = {
     ),
     "demographics": Stage(
         revision=1,
-        modules=("frames", "gop", "demographics", "models.age_gender"),
+        modules=(*_READING, "demographics", "models.age_gender"),
         roles=("attributes",),
         parameters=(DemographicsParameters,),
     ),
     "poses": Stage(
         revision=1,
         modules=(
-            "frames",
-            "gop",
+            *_READING,
             "poses",
             "orientation",
             "models.movenet",
@@ -72,10 +75,30 @@ STAGES: Mapping[str, Stage] = {
         roles=("pose",),
         parameters=(PoseParameters,),
     ),
-    "behaviors": Stage(revision=1, modules=("behaviors",), parameters=(BehaviorParameters,)),
-    "descriptions": Stage(revision=1, modules=("descriptions", "models.template", "orientation"), roles=("describer",)),
+    "behaviors": Stage(
+        revision=1,
+        modules=(
+            "behaviors",
+            "behavior_parameters",
+            "features",
+            "stature",
+            "postures",
+            "gestures",
+            "falls",
+            "encounters",
+            "anomalies",
+            "findings",
+        ),
+        parameters=(BehaviorParameters,),
+    ),
+    "descriptions": Stage(
+        revision=1,
+        modules=("descriptions", "facts", "orientation", "models.template"),
+        roles=("describer",),
+        parameters=(FactParameters,),
+    ),
     "embeddings": Stage(revision=1, modules=("embeddings", "models.e5"), roles=("text_encoder",)),
-    "events": Stage(revision=1, modules=("events",)),
+    "events": Stage(revision=1, modules=("events", "facts", "orientation"), parameters=(FactParameters,)),
 }
 
 

@@ -104,7 +104,9 @@ def fetch_weights_with_bar(settings: Settings, err: Console) -> dict[str, Path]:
     """All weights of the profile, verified; what is not here yet is fetched, with a bar where a person watches."""
     if not err.is_terminal:
         return fetch_weights(settings.profile, lambda _name, _fraction: None)
-    with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=err, transient=True) as bar:
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=err, transient=True
+    ) as bar:
         return fetch_weights(settings.profile, VideoBar(bar).fetching)
 
 

@@ -51,6 +51,11 @@ def stage_options(name: str, *, kinds: set[str], group: str, description: str) -
     }
 
 
+def picture(markdown: str) -> dg.MarkdownMetadataValue:
+    """A picture or table as the UI shows it: behind a button, in the event log itself."""
+    return dg.MetadataValue.md(markdown)
+
+
 def column_schema(table: Table) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[

@@ -1,7 +1,5 @@
 """What each track does, and when: walking, standing, sitting, picking, theft, collapse, violent, anomaly."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 
@@ -9,7 +7,7 @@ from resources.provided import AnalysisLog
 from sentinel_assets import previews
 from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
 from sentinel_assets.vision.tables import Sampling
-from sentinel_assets.wiring import stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_options, stage_run
 
 
 @dg.asset(
@@ -30,5 +28,5 @@ def behaviors(
             table,
             counts=dg.MetadataValue.json(counts),
             for_review=int(table["needs_review"].sum()),
-            timeline=dg.MetadataValue.md(previews.swim_lanes(table, Sampling.of(detections))),
+            timeline=picture(previews.swim_lanes(table, Sampling.of(detections))),
         )

@@ -1,14 +1,12 @@
 """Age and gender of each track, where a face is large enough to tell."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 
 from resources.provided import AnalysisLog, Footage
 from sentinel_assets import models, previews
 from sentinel_assets.vision.demographics import DemographicsParameters, estimate_demographics
-from sentinel_assets.wiring import stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_options, stage_run
 
 
 @dg.asset(
@@ -35,5 +33,5 @@ def demographics(
             tracks=len(table),
             age_known=int(table["age"].notna().sum()),
             gender_known=int((table["gender"] != "unknown").sum()),
-            histogram=dg.MetadataValue.md(previews.age_gender_histogram(table)),
+            histogram=picture(previews.age_gender_histogram(table)),
         )

@@ -1,14 +1,13 @@
 """One sentence for each event."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 
 from resources.provided import AnalysisLog, Footage
+from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.vision.descriptions import describe_events
-from sentinel_assets.wiring import stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_options, stage_run
 
 
 @dg.asset(
@@ -21,6 +20,7 @@ from sentinel_assets.wiring import stage_options, stage_run
 )
 def descriptions(
     context: dg.AssetExecutionContext,
+    detections: pd.DataFrame,
     behaviors: pd.DataFrame,
     demographics: pd.DataFrame,
     poses: pd.DataFrame,
@@ -29,4 +29,9 @@ def descriptions(
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
         table = describe_events(behaviors, demographics, poses, describer=models.describer())
-        return run.result(table, sentences=dg.MetadataValue.md(previews.description_table(path, table)))
+        return run.result(
+            table,
+            sentences=picture(
+                previews.description_table(path, table, detections, show_faces=Settings.from_env().show_faces)
+            ),
+        )

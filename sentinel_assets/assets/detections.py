@@ -1,7 +1,5 @@
 """Persons and faces in the sampled frames, and the tracks that they form."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 
@@ -11,9 +9,10 @@ from sentinel_assets import models, previews
 from sentinel_assets.assets.video import video
 from sentinel_assets.parameters import sampling
 from sentinel_assets.vision.detections import DetectionParameters, detect_people
-from sentinel_assets.vision.frames import frames_at, probe, sample_frames
+from sentinel_assets.vision.frames import probe, sample_frames
 from sentinel_assets.vision.suitability import require_suitable
-from sentinel_assets.wiring import stage_options, stage_run
+from sentinel_assets.vision.tables import Sampling
+from sentinel_assets.wiring import picture, stage_options, stage_run
 
 
 @dg.asset(
@@ -43,6 +42,6 @@ def detections(
         return run.result(
             table,
             people=int(persons["track"].nunique()),
-            samples=len(previews.Sampling.of(table).times_s),
-            contact_sheet=previews.contact_sheet(frames_at(path, previews.telling_times(table)), table),
+            samples=len(Sampling.of(table).times_s),
+            contact_sheet=picture(previews.contact_sheet(path, table, show_faces=Settings.from_env().show_faces)),
         )

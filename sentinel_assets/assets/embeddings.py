@@ -1,14 +1,12 @@
 """The vector of each event's description."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 
 from resources.provided import AnalysisLog
 from sentinel_assets import models, previews
 from sentinel_assets.vision.embeddings import embed_descriptions
-from sentinel_assets.wiring import stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_options, stage_run
 
 
 @dg.asset(
@@ -24,4 +22,4 @@ def embeddings(
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run:
         table = embed_descriptions(descriptions, encoder=models.text_encoder())
-        return run.result(table, nearest=dg.MetadataValue.md(previews.neighbour_table(descriptions, table)))
+        return run.result(table, nearest=picture(previews.neighbour_table(descriptions, table)))

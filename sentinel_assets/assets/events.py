@@ -1,7 +1,5 @@
 """The events as rows of the warehouse, published whole in one transaction."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 

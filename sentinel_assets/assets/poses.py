@@ -1,14 +1,13 @@
 """Keypoints and body orientation of each tracked person in each sampled frame."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pandas as pd
 
 from resources.provided import AnalysisLog, Footage
+from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.vision.poses import PoseParameters, estimate_poses
-from sentinel_assets.wiring import stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_options, stage_run
 
 
 @dg.asset(
@@ -30,5 +29,5 @@ def poses(
             table,
             poses_found=int(table["keypoints"].notna().sum()),
             orientation_known=int(table["orientation"].notna().sum()),
-            skeletons=dg.MetadataValue.md(previews.pose_sheet(path, table, detections)),
+            skeletons=picture(previews.pose_sheet(path, table, detections, show_faces=Settings.from_env().show_faces)),
         )
