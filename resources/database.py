@@ -104,7 +104,7 @@ class Database:
                 with self._lock:
                     return operation(self._connected())
             except psycopg.Error as error:
-                if not error.sqlstate and not isinstance(error, psycopg.OperationalError):
+                if not error.sqlstate and not isinstance(error, psycopg.OperationalError | psycopg.DataError):
                     raise  # no word of the server's, but misuse of psycopg: a mistake of ours
                 if not _is_passing(error) or time.monotonic() + pause > deadline:
                     raise explain(error, self.where) from error
@@ -113,9 +113,9 @@ class Database:
             if self._revive:
                 self._revive()
 
-    def open(self) -> Connection:
+    def open(self, *, autocommit: bool = True) -> Connection:
         """A connection of the caller's own. Raises psycopg.Error."""
-        connection = psycopg.connect(self._conninfo, autocommit=True)
+        connection = psycopg.connect(self._conninfo, autocommit=autocommit)
         connection.prepare_threshold = None  # a prepared plan would ignore a later SET, and poolers dislike them
         return connection
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.tables import BEHAVIORS
 
+GENDERS = ("male", "female", "unknown")
 Status = Literal["pending", "processing", "completed", "failed"]
 
 
@@ -97,6 +98,8 @@ class SearchFilter:
             raise SentinelError(
                 f"no event type {unknown!r}", where="filter", remedy=f"Use one of {', '.join(BEHAVIORS)}"
             )
+        if self.gender not in (None, *GENDERS):
+            raise SentinelError(f"no gender {self.gender!r}", where="filter", remedy=f"Use one of {', '.join(GENDERS)}")
         for name, low, high in (("time", self.start_s, self.end_s), ("age", self.min_age, self.max_age)):
             if low is not None and high is not None and not low <= high:
                 raise SentinelError(f"{name} from {low:g} to {high:g}", where="filter", remedy="Give the smaller first")

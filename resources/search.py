@@ -90,7 +90,7 @@ def _literal(vector: Sequence[float] | np.ndarray[Any, Any]) -> str:
 
 
 def _are_few(connection: Connection, passing: sql.Composable, parameters: Mapping[str, Any]) -> bool:
-    query = sql.SQL("SELECT count(*) FROM (SELECT FROM events e WHERE {} LIMIT {}) AS some")
+    query = sql.SQL("SELECT count(*) FROM (SELECT FROM events e WHERE {} LIMIT {}) AS first_ones")
     with connection.cursor(row_factory=scalar_row) as cursor:
         count = cursor.execute(query.format(passing, sql.Literal(EXACT_UP_TO + 1)), parameters).fetchone()
     return int(count or 0) <= EXACT_UP_TO

@@ -329,7 +329,7 @@ class Warehouse:
         from sqlalchemy.exc import DBAPIError
 
         try:
-            migrations.upgrade(self._database.open)
+            migrations.upgrade(lambda: self._database.open(autocommit=False))
         except (DBAPIError, psycopg.Error) as failure:
             error = failure if isinstance(failure, psycopg.Error) else failure.orig
             if not isinstance(error, psycopg.Error):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from infra.local.postgres import LocalPostgres, Server
 from resources.warehouse import Warehouse
 from resources.weights import Catalogue
+from tests.builders.folders import new_folder
 from tests.goldens import Golden
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def weights() -> Callable[[str], Path]:
 def pytest_configure(config: pytest.Config) -> None:
     """One folder for the PostgreSQL of this test run; the workers of pytest-xdist inherit the variable."""
     if not hasattr(config, "workerinput"):
-        folder = Path(tempfile.mkdtemp(prefix="sentinel-tests-"))
-        folder.chmod(0o755)
-        os.environ[_POSTGRES_FOLDER] = str(folder)
+        os.environ[_POSTGRES_FOLDER] = str(new_folder("sentinel-tests-"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

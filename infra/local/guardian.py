@@ -82,7 +82,7 @@ def guard(
             report({"port": port})
             server = _keep(cluster, server, port, linger_s, settings)
         finally:
-            (folder / "server.json").unlink(missing_ok=True)
+            _withdraw(folder)
             cluster.stop(server)
 
 
@@ -96,6 +96,8 @@ def _keep(
     with _watched_users(cluster.folder, linger_s) as unused:
         while not asked_to_end and not unused():
             if server.poll() is None:
+                if not (cluster.folder / "server.json").exists():  # a folder that somebody tidied
+                    _announce(cluster.folder, port)
                 time.sleep(_LOOK_S)
                 continue
             restarts = 1 if time.monotonic() - started > _STEADY_S else restarts + 1
@@ -108,7 +110,7 @@ def _keep(
                 port = used
                 _announce(cluster.folder, port)
         # Whoever comes now waits for the lock on `users`, and finds no server.
-        (cluster.folder / "server.json").unlink(missing_ok=True)
+        _withdraw(cluster.folder)
         cluster.stop(server)
     return server
 
@@ -157,6 +159,13 @@ def _announce(folder: Path, port: int) -> None:
     temporary = folder / "server.json.new"
     temporary.write_text(json.dumps({"port": port, "guardian": os.getpid()}))
     temporary.replace(folder / "server.json")
+
+
+def _withdraw(folder: Path) -> None:
+    """Take the announcement back, unless it is by now that of another guardian, in a folder made anew at this place."""
+    with contextlib.suppress(FileNotFoundError):
+        if json.loads((folder / "server.json").read_text())["guardian"] == os.getpid():
+            (folder / "server.json").unlink()
 
 
 def _password_for_new_data(folder: Path) -> str:

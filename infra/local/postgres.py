@@ -143,9 +143,9 @@ class LocalPostgres:
 
     def _ensure_running(self) -> int:
         """The port of the running server."""
-        if port := running_port(self.folder):
-            return port
         try:
+            if port := running_port(self.folder):
+                return port
             with (self.folder / "starting").open("ab") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 return running_port(self.folder) or self._start()

@@ -6,6 +6,7 @@ own `alembic_version`, because the database may be one that a backend with migra
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 VERSION_TABLE = "sentinel_schema_version"
 
 _FOLDER = Path(__file__).resolve().parent
+_ONE_THREAD = threading.Lock()  # Alembic keeps the migration that is under way in a global variable
 
 
 def head() -> str:
@@ -23,7 +25,8 @@ def head() -> str:
 def upgrade(open_connection: Callable[[], Any]) -> None:
     """Bring the schema to `head()`: all of it in one transaction, under a lock, so that any number may try at once.
 
-    `open_connection` opens a psycopg connection. Raises sqlalchemy.exc.DBAPIError, with psycopg's error as `orig`.
+    `open_connection` opens a psycopg connection that is not in autocommit mode. Raises sqlalchemy.exc.DBAPIError, with
+    psycopg's error as `orig`.
     """
     from alembic import command
     from alembic.config import Config
@@ -33,6 +36,6 @@ def upgrade(open_connection: Callable[[], Any]) -> None:
     engine = create_engine("postgresql+psycopg://", creator=open_connection, poolclass=NullPool)
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-    with engine.begin() as connection:
+    with _ONE_THREAD, engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

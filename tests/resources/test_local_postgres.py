@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +21,11 @@ import pytest
 
 from infra.local.postgres import LocalPostgres
 from sentinel_assets.vision.errors import StoreRejected, StoreUnavailable
+from tests.builders.folders import new_folder
 
 Client = Callable[..., subprocess.Popen[str]]
 _FAST = {"fsync": "off"}
 _LINGER_S = 0.5
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a memory file system; the folder in it gets a random name
-_ROOM = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 1 << 30 else None  # B; a cluster takes 40 MB
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _CLIENT = f"""
 import sys
@@ -43,8 +41,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the se
 @pytest.fixture
 def fresh_folder() -> Iterator[Path]:
     """Nothing yet, in a folder that any user can pass through, as a home is on most machines; pytest's own is not."""
-    parent = Path(tempfile.mkdtemp(prefix="sentinel-pg-", dir=_ROOM))
-    parent.chmod(0o755)
+    parent = new_folder("sentinel-pg-")
     yield parent / "postgres"
     LocalPostgres(parent / "postgres").remove()
     shutil.rmtree(parent)
@@ -52,8 +49,7 @@ def fresh_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def used_folder() -> Iterator[Path]:
-    parent = Path(tempfile.mkdtemp(prefix="sentinel-pg-", dir=_ROOM))
-    parent.chmod(0o755)
+    parent = new_folder("sentinel-pg-")
     with LocalPostgres(parent, _FAST, linger_s=0.1).session() as server:
         server.create_database("kept")
     wait_until(lambda: not processes(parent))
