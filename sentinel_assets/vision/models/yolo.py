@@ -23,8 +23,8 @@ CONFIDENCE = 0.25
 """Ultralytics' own default. Boxes below it are nobody."""
 
 SAME_PERSON = 0.5
-"""Intersection over union from which two boxes are one person. Ultralytics' .7 leaves one who sits as two: with legs and
-without; people who overlap by half in a picture of a shop are rarer than that."""
+"""Intersection over union from which two boxes are one person. Ultralytics' .7 leaves one who sits as two, with legs
+and without; people who overlap by half in a picture of a shop are rarer than that."""
 
 _PERSON = "person"
 
