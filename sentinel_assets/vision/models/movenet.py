@@ -2,8 +2,8 @@
 
 The TensorFlow Lite file takes one image of any size whose sides are multiples of 32, and gives, for each of six slots,
 17 x (y, x, score), then ymin, xmin, ymax, xmax, score, all in fractions of the input's sides
-(https://www.kaggle.com/models/google/movenet, "MultiPose Lightning"). Fractions count from pixel edge to pixel edge:
-mirroring an image mirrors its keypoints about width/2, not (width - 1)/2, to 0.2 input pixels.
+(https://www.kaggle.com/models/google/movenet, "MultiPose Lightning"). They begin neither quite
+at the first pixel's edge nor at its centre, see `OFFSET`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from sentinel_assets.vision.protocols import Boxes, Floats, Image, Pose
 
 STRIDE = 32
 """Both sides of the input must be multiples of this."""
+
+OFFSET = 0.37
+"""From where the network counts, input pixels from the first pixel's edge: 934 keypoints of 105 frames and of the same
+frames mirrored lay 0.74 short of each other's mirror image (0 would be the edge, 1 the pixel's centre)."""
 
 LONG_SIDE = 256
 """Input size that Google recommends for the longer side; lying people are found at it (47 of 47), larger inputs
@@ -85,9 +90,10 @@ class _Network:
         self._lock = threading.Lock()
         self._shape: tuple[int, ...] | None = None
         try:
-            self._interpreter = Interpreter(
-                model_path=str(weights), num_threads=threads or min(MAX_THREADS, os.cpu_count() or 1)
-            )
+            with _quiet_stderr():
+                self._interpreter = Interpreter(
+                    model_path=str(weights), num_threads=threads or min(MAX_THREADS, os.cpu_count() or 1)
+                )
             (given,) = self._interpreter.get_input_details()
             (made,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
@@ -109,21 +115,24 @@ class _Network:
         letterbox = _Letterbox.fit(image, long_side)
         slots = self._invoke(letterbox.canvas)
         height, width = letterbox.canvas.shape[:2]
-        per_unit = np.array([width, height], np.float32) / letterbox.scale
+        extent = np.array([width, height], np.float32)
         found = []
         for slot in sorted(slots, key=lambda s: -s[55]):
             if slot[55] < min_score:
                 break
-            keypoints = slot[:51].reshape(17, 3)[:, [1, 0, 2]] * np.append(per_unit, 1).astype(np.float32)
-            box = slot[[52, 51, 54, 53]] * np.tile(per_unit, 2)
-            found.append(_Person(box.astype(np.float32), keypoints.astype(np.float32), float(min(1.0, slot[55]))))
+            # y, x of 17 keypoints, then of the box's two corners.
+            points = np.concatenate([slot[:51].reshape(17, 3)[:, :2], slot[51:55].reshape(2, 2)])[:, ::-1]
+            points = (points * extent + OFFSET) / letterbox.scale
+            keypoints = np.column_stack([points[:17], slot[2:51:3]]).astype(np.float32)
+            found.append(_Person(points[17:].ravel().astype(np.float32), keypoints, float(min(1.0, slot[55]))))
         return found
 
     def _invoke(self, canvas: Image) -> Floats:
         with self._lock:
             if self._shape != canvas.shape:
                 self._interpreter.resize_tensor_input(self._input, (1, *canvas.shape))
-                self._interpreter.allocate_tensors()
+                with _quiet_stderr():
+                    self._interpreter.allocate_tensors()
                 self._shape = canvas.shape
             self._interpreter.set_tensor(self._input, canvas[None])
             self._interpreter.invoke()
@@ -271,3 +280,16 @@ def _containment(one: Floats, other: Floats) -> float:
     """Intersection of two boxes over the smaller of their areas."""
     common = _area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
     return common / max(1e-6, min(_area(one), _area(other)))
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """TensorFlow Lite greets on the process's stderr whenever it sets up its delegate, and has no switch for it."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path of ours
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
