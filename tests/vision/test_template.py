@@ -52,7 +52,7 @@ def written(event: EventFacts, language: str = "en") -> str:
         # a suspicion, never a verdict
         (
             EventFacts("t", "theft", 61, 65, 0.8, 3, orientation=0),
-            "Person possibly stealing: theft suspected, for review for 4 s, seen from behind, at 01:01",
+            "Person possibly stealing (theft suspected) for 4 s, for review, seen from behind, at 01:01",
             "사람이 4초 동안 물건을 훔치는 것으로 의심된다(절도), 확인 필요, 뒷모습, 01:01",
         ),
         # between two people, and without a second one
@@ -71,6 +71,27 @@ def written(event: EventFacts, language: str = "en") -> str:
 def test_a_sentence_says_what_was_measured(event: EventFacts, english: str, korean: str) -> None:
     assert written(event) == english
     assert written(event, "ko") == korean
+
+
+@pytest.mark.parametrize(
+    ("behavior", "rule", "english", "korean"),
+    [
+        ("anomaly", "running", "Person running", "뛰는"),
+        ("anomaly", "loitering", "Person loitering", "배회한다"),
+        ("anomaly", "person_lying", "Person lying down", "누워"),
+        ("anomaly", "unknown_posture_on_floor", "Person low on the floor", "바닥"),
+        ("anomaly", "a rule of tomorrow", "Person behaving unusually", "이상한 행동"),
+        ("violent", "strikes", "Person violent, hitting another person", "때리며"),
+        ("violent", "shove", "Person violent, pushing another person", "밀치며"),
+        ("standing", "posture", "Person standing still", "가만히 서 있다"),
+    ],
+)
+def test_the_rule_that_found_an_event_makes_the_sentence_precise(
+    behavior: str, rule: str, english: str, korean: str
+) -> None:
+    event = EventFacts("e", behavior, 0, 5, 0.9, 1, 2, evidence={"rule": rule})
+    assert written(event).startswith(english)
+    assert korean in written(event, "ko")
 
 
 @pytest.mark.parametrize(

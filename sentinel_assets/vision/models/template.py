@@ -27,6 +27,7 @@ AGE_GROUPS = (("child", 0, 13), ("teenager", 13, 20), ("young", 20, 35), ("adult
 MAX_AGE_SPAN = 25.0
 """Years. A wider range names no group narrower than adult."""
 
+_LYING_RULES = ("person_lying", "unknown_posture_on_floor")
 _GENDERS = {"unknown": 0, "male": 1, "female": 2}
 
 
@@ -92,14 +93,16 @@ def _duration(event: EventFacts, hour: str, minute: str, second: str) -> str:
 
 
 def _phrase(event: EventFacts, phrases: Mapping[str, _Phrase]) -> str:
-    alone = f"{event.behavior} alone"
-    key = alone if event.other_track is None and alone in phrases else event.behavior
-    return phrases[key].surely if event.confidence >= LOW_CONFIDENCE else phrases[key].possibly
+    """The phrase of the rule that found the event, where there is one, else that of the behavior."""
+    detail = "alone" if event.behavior == "violent" and event.other_track is None else event.evidence.get("rule")
+    phrase = phrases.get(f"{event.behavior}: {detail}") or phrases[event.behavior]
+    return phrase.surely if event.confidence >= LOW_CONFIDENCE else phrase.possibly
 
 
 def _faces(event: EventFacts) -> str | None:
     """Not said of who lies on the floor: there an angle seen by a camera means nothing to a reader."""
-    return None if event.behavior == "collapse" else facing(event.orientation)
+    lies = event.behavior == "collapse" or event.evidence.get("rule") in _LYING_RULES
+    return None if lies else facing(event.orientation)
 
 
 # English. The participles, the order and the synonyms are those that multilingual E5 tells apart best among the ones
@@ -123,8 +126,8 @@ _DOES_EN = {
         "possibly reaching out a hand as if picking up an item{duration}",
     ),
     "theft": _Phrase(
-        "possibly stealing: theft suspected, for review{duration}",
-        "possibly stealing: theft suspected on weak evidence, for review{duration}",
+        "possibly stealing (theft suspected){duration}, for review",
+        "possibly stealing (theft weakly suspected){duration}, for review",
     ),
     "collapse": _Phrase(
         "fallen down and lying on the floor{duration}", "possibly fallen down and lying on the floor{duration}"
@@ -132,8 +135,23 @@ _DOES_EN = {
     "violent": _Phrase(
         "violent, fighting with another person{duration}", "possibly violent, fighting with another person{duration}"
     ),
-    "violent alone": _Phrase("violent, hitting out{duration}", "possibly violent, hitting out{duration}"),
+    "violent: strikes": _Phrase(
+        "violent, hitting another person in a fight{duration}",
+        "possibly violent, hitting another person in a fight{duration}",
+    ),
+    "violent: shove": _Phrase(
+        "violent, pushing another person{duration}", "possibly violent, pushing another person{duration}"
+    ),
+    "violent: alone": _Phrase("violent, hitting out{duration}", "possibly violent, hitting out{duration}"),
     "anomaly": _Phrase("behaving unusually{duration}", "possibly behaving unusually{duration}"),
+    "anomaly: running": _Phrase("running{duration}, unusual behavior", "possibly running{duration}, unusual behavior"),
+    "anomaly: loitering": _Phrase("loitering, in view{duration}", "possibly loitering, in view{duration}"),
+    "anomaly: person_lying": _Phrase(
+        "lying down{duration}, unusual behavior", "possibly lying down{duration}, unusual behavior"
+    ),
+    "anomaly: unknown_posture_on_floor": _Phrase(
+        "low on the floor in an unclear posture{duration}", "possibly low on the floor in an unclear posture{duration}"
+    ),
 }
 _FACES_EN = {"away": "seen from behind", "left": "facing left", "camera": "facing the camera", "right": "facing right"}
 
@@ -177,8 +195,22 @@ _DOES_KO = {
     "violent": _Phrase(
         "{duration}다른 사람과 싸우며 폭력을 행사한다", "아마 {duration}다른 사람과 싸우며 폭력을 행사하는 듯하다"
     ),
-    "violent alone": _Phrase("{duration}폭력적으로 팔을 휘두른다", "아마 {duration}폭력적으로 팔을 휘두르는 듯하다"),
+    "violent: strikes": _Phrase(
+        "{duration}다른 사람을 때리며 폭력을 행사한다", "아마 {duration}다른 사람을 때리며 폭력을 행사하는 듯하다"
+    ),
+    "violent: shove": _Phrase(
+        "{duration}다른 사람을 밀치며 폭력을 행사한다", "아마 {duration}다른 사람을 밀치며 폭력을 행사하는 듯하다"
+    ),
+    "violent: alone": _Phrase("{duration}폭력적으로 팔을 휘두른다", "아마 {duration}폭력적으로 팔을 휘두르는 듯하다"),
     "anomaly": _Phrase("{duration}이상한 행동을 보인다", "아마 {duration}이상한 행동을 보이는 듯하다"),
+    "anomaly: running": _Phrase("{duration}뛰는 이상 행동을 보인다", "아마 {duration}뛰는 이상 행동을 보이는 듯하다"),
+    "anomaly: loitering": _Phrase("{duration}머물며 배회한다", "아마 {duration}머물며 배회하는 듯하다"),
+    "anomaly: person_lying": _Phrase(
+        "{duration}누워 있는 이상 행동을 보인다", "아마 {duration}누워 있는 이상 행동을 보이는 듯하다"
+    ),
+    "anomaly: unknown_posture_on_floor": _Phrase(
+        "{duration}바닥 가까이 불분명한 자세로 있다", "아마 {duration}바닥 가까이 불분명한 자세로 있는 듯하다"
+    ),
 }
 _FACES_KO = {"away": "뒷모습", "left": "왼쪽을 향함", "camera": "카메라를 향함", "right": "오른쪽을 향함"}
 
