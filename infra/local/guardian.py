@@ -96,8 +96,6 @@ def _keep(
     with _watched_users(cluster.folder, linger_s) as unused:
         while not asked_to_end and not unused():
             if server.poll() is None:
-                if not (cluster.folder / "server.json").exists():  # a folder that somebody tidied
-                    _announce(cluster.folder, port)
                 time.sleep(_LOOK_S)
                 continue
             restarts = 1 if time.monotonic() - started > _STEADY_S else restarts + 1
