@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinel_assets.vision.errors import SentinelError
+from sentinel_assets.vision.models import template
 from sentinel_assets.vision.models.e5 import E5
 from sentinel_assets.vision.models.template import TemplateDescriber, age_group, clock, facing, subject
 from sentinel_assets.vision.protocols import EventFacts, Floats
@@ -286,3 +288,11 @@ def test_what_a_person_asks_for_comes_first(
     first = _day()[best]
     assert first.behavior == behavior, texts[best]
     assert gender in (None, first.gender), texts[best]
+
+
+def test_every_phrase_of_a_rule_belongs_to_a_rule_that_exists() -> None:
+    """A rule that is renamed would silently fall back to the words of its behavior."""
+    rules = {key.split(": ")[1] for key in (*template._DOES_EN, *template._DOES_KO) if ": " in key}
+    folder = Path(template.__file__).parent.parent
+    sources = "".join(path.read_text() for path in sorted(folder.glob("*.py")))
+    assert {rule for rule in rules | {*template._LYING_RULES} if f'rule="{rule}"' not in sources} == {"alone"}
