@@ -21,8 +21,6 @@ class BehaviorParameters:
     """Score from which a keypoint counts; the MoveNet model card uses 0.2-0.3, yolo-pose 0.25-0.5."""
     edge_share: float = 0.006
     """Share of the frame's side within which a box is taken to be cut off by the frame (3 px of 480)."""
-    trunk_share: float = 0.29
-    """Trunk length of a standing person, H. Proportions."""
 
     # Motion
     speed_window_s: float = 2.0

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
-from sentinel_assets.vision.features import HIPS, NOSE, SHOULDERS, WRISTS, Array, TrackFeatures, middle
+from sentinel_assets.vision.features import Array, TrackFeatures
 from sentinel_assets.vision.findings import Finding
+from sentinel_assets.vision.skeleton import HIPS, NOSE, SHOULDERS, WRISTS, middle
 
 Indices = NDArray[np.int64]
 
 _TOUCH = 0.2
 """H. From a wrist to the other's trunk at which a hand is on the body."""
+_BLOW_S = 0.3
+"""One blow, out and back, takes this long at least (3 blows a second)."""
 _FASTEST = 4.0
 """H/s. A wrist that is faster (about 7 m/s) has been confused with another joint."""
 
@@ -79,8 +82,7 @@ def _strikes(pair: _Pair, parameters: BehaviorParameters) -> list[Finding]:
     near = np.minimum(pair.gap[1:], pair.gap[:-1]) <= p.near
     blow = (speed >= p.strike_speed) & (close <= p.strike_distance) & near[:, None]
     blows = np.flatnonzero(blow.any(axis=1))
-    # One blow is out and back, 0.2 s at least; speed peaks closer together belong to one.
-    blows = blows[np.diff(times_s[blows + 1], prepend=-np.inf) >= 0.15] if len(blows) else blows
+    blows = _apart(blows, times_s[1:], _BLOW_S)
     found: list[Finding] = []
     start = 0
     for i in range(1, len(blows) + 1):
@@ -119,6 +121,15 @@ def _strikes(pair: _Pair, parameters: BehaviorParameters) -> list[Finding]:
             )
         )
     return found
+
+
+def _apart(events: Indices, times_s: Array, least_s: float) -> Indices:
+    """Those events that come at least so long after the one before."""
+    kept: list[int] = []
+    for event in events.tolist():
+        if not kept or times_s[event] - times_s[kept[-1]] >= least_s - 1e-6:
+            kept.append(event)
+    return np.array(kept, np.int64)
 
 
 def _shoves(pair: _Pair, parameters: BehaviorParameters) -> list[Finding]:

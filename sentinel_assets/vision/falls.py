@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
-from sentinel_assets.vision.features import TrackFeatures, middle
+from sentinel_assets.vision.features import Array, TrackFeatures
 from sentinel_assets.vision.findings import Finding
 from sentinel_assets.vision.postures import UPRIGHT, Stretch, looks_of
+from sentinel_assets.vision.skeleton import HIPS, middle
 
 _TIME_TOLERANCE_S = 0.1
 """Presentation times of samples a second apart differ from it by up to a frame."""
@@ -43,7 +44,7 @@ def judge_lying(
         descent = _descent(track, stretches, first, parameters)
         finding = _collapse(track, lying, descent, recovered, parameters) if descent is not None else None
         if finding is None:
-            finding = _merely_lying(track, lying, parameters)
+            finding = _merely_lying(track, lying, descent, recovered, parameters)
         findings.append(finding)
     taken = [(f.start_s, f.end_s) for f in findings]
     for stretch in stretches:
@@ -78,11 +79,11 @@ def _descent(
     quick = parameters.fall_transition_s - max(0.0, 1.0 - min(track.interval_s, 1.0))
     if upright is not None and track.times_s[first] - track.times_s[upright[1]] <= quick + _TIME_TOLERANCE_S:
         stretch, before = upright
-        return _measured(track, stretch, before, first)
+        return _measured(track, stretch, before, stretches[lying])
     seat = stretches[lying - 1] if lying > 0 and stretches[lying - 1].posture == "sitting" else None
     if seat is None or track.times_s[first] - track.times_s[seat.last] > quick + _TIME_TOLERANCE_S:
         return None
-    descent = _measured(track, seat, seat.last, first)
+    descent = _measured(track, seat, seat.last, stretches[lying])
     return descent if descent.hip_drop >= parameters.fall_hip_drop else None
 
 
@@ -103,19 +104,27 @@ def _last_up(track: TrackFeatures, stretches: list[Stretch], lying: int) -> tupl
     return None
 
 
-def _measured(track: TrackFeatures, stretch: Stretch, before: int, first: int) -> _Descent:
-    """Drop of the hips and rise of the lowest point, H, from sample `before` to the first two lying ones."""
-    after = slice(first, min(first + 2, len(track)))
-    hips = middle(track.keypoints, (11, 12))[:, 1]
+def _measured(track: TrackFeatures, stretch: Stretch, before: int, lying: Stretch) -> _Descent:
+    """Drop of the hips and rise of the lowest point, H, from the time up to the time down.
+
+    Medians over the seconds before and after: the samples next to the change may lie on the way.
+    """
+    settled_s = min(1.0, (track.times_s[lying.last] - track.times_s[lying.first]) / 2)
+    since, until = track.times_s[lying.first] + settled_s - 1e-6, track.times_s[lying.first] + settled_s + 2.0
+    after = np.flatnonzero((track.times_s >= since) & (track.times_s <= until))
+    after = after[(after >= lying.first) & (after <= lying.last)]
+    previous = np.arange(stretch.first, before + 1)
+    previous = previous[track.times_s[previous] >= track.times_s[before] - 2.0]
+    hips = middle(track.keypoints, HIPS)[:, 1]
     height = track.height[before]
-    later = hips[after][~np.isnan(hips[after])]
-    drop = (float(later.mean()) - hips[before]) / height if len(later) else np.nan
-    rise = np.nan if track.cut[before, 3] else (track.boxes[before, 3] - track.boxes[after, 3].max()) / height
+    drop = (_median(hips[after]) - _median(hips[previous])) / height
+    standing = previous[~track.cut[previous, 3]]
+    rise = (_median(track.boxes[standing, 3]) - _median(track.boxes[after, 3])) / height
     return _Descent(
         stretch.label,
         before,
-        min(stretch.end_s, float(track.times_s[first])),
-        float(track.times_s[first] - track.times_s[before]),
+        min(stretch.end_s, float(track.times_s[lying.first])),
+        float(track.times_s[lying.first] - track.times_s[before]),
         float(drop),
         float(rise),
     )
@@ -165,10 +174,18 @@ def _collapse(
     )
 
 
-def _merely_lying(track: TrackFeatures, lying: Stretch, parameters: BehaviorParameters) -> Finding:
+def _merely_lying(
+    track: TrackFeatures, lying: Stretch, descent: _Descent | None, recovered: bool, parameters: BehaviorParameters
+) -> Finding:
     """Lying that no fall led to: an anomaly when it lasts, else of unknown meaning."""
     hold_s = float(track.times_s[lying.last] - track.times_s[lying.first])
     lasts = hold_s >= parameters.lying_s - _TIME_TOLERANCE_S
+    if descent is None:
+        note = "lies; no fall was seen"
+    elif descent.rise > parameters.fall_rise:
+        note = "lies higher than the feet stood: on a bed or a bench"
+    else:
+        note = "went down and got up soon" if recovered else "went down; how long for was not seen"
     return Finding(
         track=track.track,
         behavior="anomaly" if lasts else "unknown",
@@ -181,8 +198,13 @@ def _merely_lying(track: TrackFeatures, lying: Stretch, parameters: BehaviorPara
         thresholds={"lying_s": parameters.lying_s},
         samples=track.samples[lying.first : lying.last + 1].tolist(),
         needs_review=lasts,
-        note="lies; no fall was seen",
+        note=note,
     )
+
+
+def _median(values: Array) -> float:
+    seen = values[~np.isnan(values)]
+    return float(np.median(seen)) if len(seen) else np.nan
 
 
 def _rounded(value: float) -> float | None:

@@ -10,17 +10,15 @@ from numpy.typing import NDArray
 
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
 from sentinel_assets.vision.errors import TableError
+from sentinel_assets.vision.skeleton import ANKLES, ELBOWS, HIPS, KNEES, SHOULDERS, WRISTS, angle_deg, lean_deg, middle
 from sentinel_assets.vision.stature import standing_heights
 from sentinel_assets.vision.tables import Sampling
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_SAME_HEIGHT = 0.4
+_SAME_HEIGHT = 0.35
 """Natural logarithm of the ratio of box heights within which two samples show the same posture."""
-
-NOSE, SHOULDERS, ELBOWS, WRISTS = 0, (5, 6), (7, 8), (9, 10)
-HIPS, KNEES, ANKLES = (11, 12), (13, 14), (15, 16)
 
 
 @dataclass(frozen=True)
@@ -116,9 +114,7 @@ def measure(detections: pd.DataFrame, poses: pd.DataFrame, parameters: BehaviorP
         )
         for _, rows in people.groupby("track", sort=True)
     ]
-    heights = standing_heights(
-        [(t.boxes, t.keypoints, t.times_s, _cut(t.boxes, sampling, parameters)) for t in raw], parameters
-    )
+    heights = standing_heights([(t.boxes, t.keypoints, t.times_s, _cut(t.boxes, sampling, parameters)) for t in raw])
     return [
         _features(track, height, source, interval_s=interval_s, sampling=sampling, p=parameters)
         for track, (height, source) in zip(raw, heights, strict=True)
@@ -152,21 +148,6 @@ def _cut(boxes: Array, sampling: Sampling, parameters: BehaviorParameters) -> Ma
     width, height = sampling.width, sampling.height
     margin = np.column_stack([boxes[:, 0], boxes[:, 1], width - boxes[:, 2], height - boxes[:, 3]])
     return np.asarray(margin <= np.array([width, height, width, height]) * parameters.edge_share)
-
-
-def middle(keypoints: Array, pair: tuple[int, int]) -> Array:
-    """(N, 2) the middle of a left and a right joint; one of them where only one is seen."""
-    both = keypoints[:, pair, :2]
-    seen = ~np.isnan(both[:, :, 0])
-    total = np.where(seen[:, :, None], both, 0).sum(axis=1)
-    count = seen.sum(axis=1)[:, None]
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def lean_deg(lower: Array, upper: Array) -> Array:
-    """Angle of the way from `lower` to `upper` (N, 2) against straight up in the image, 0-180 degrees."""
-    across, up = upper[:, 0] - lower[:, 0], lower[:, 1] - upper[:, 1]
-    return np.asarray(np.degrees(np.arctan2(np.abs(across), up)))
 
 
 def _features(
@@ -209,7 +190,7 @@ def _features(
         reach=off_axis / height[:, None],
         wrist_drop=(wrists[:, :, 1] - knees[:, None, 1]) / height[:, None],
         pocket=np.hypot(*np.moveaxis(wrists - same_hips, -1, 0)) / height[:, None],
-        elbow_deg=_angle_deg(same_shoulders, elbows, wrists),
+        elbow_deg=angle_deg(same_shoulders, elbows, wrists),
         speed=_speed(
             track.times_s,
             boxes,
@@ -221,13 +202,6 @@ def _features(
             p=p,
         ),
     )
-
-
-def _angle_deg(one: Array, corner: Array, other: Array) -> Array:
-    """(N, 2) angle at `corner` between the ways to `one` and `other`, each (N, 2, 2)."""
-    a, b = one - corner, other - corner
-    lengths = np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-9)
-    return np.asarray(np.degrees(np.arccos(np.clip((a * b).sum(axis=-1) / lengths, -1, 1))))
 
 
 def _speed(

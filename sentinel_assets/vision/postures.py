@@ -34,7 +34,7 @@ _LOOKS: dict[str, dict[str, tuple[float | None, float | None, float | None, floa
         "rho": (0.72, 0.86, None, None),
         "trunk_deg": (None, None, 25, 45),
         "leg_drop": (0.28, 0.40, None, None),
-        "thigh_share": (0.32, 0.44, None, None),
+        "thigh_share": (0.36, 0.46, None, None),
         "aspect": (1.2, 1.8, None, None),
     },
     "bending": {
@@ -48,7 +48,7 @@ _LOOKS: dict[str, dict[str, tuple[float | None, float | None, float | None, floa
         "rho": (0.40, 0.50, 0.80, 0.92),
         "trunk_deg": (None, None, 45, 75),
         "leg_drop": (0.0, 0.08, 0.32, 0.42),
-        "thigh_share": (None, None, 0.36, 0.48),
+        "thigh_share": (None, None, 0.40, 0.48),
         "aspect": (0.7, 0.95, 2.3, 3.2),
     },
     "lying": {
@@ -61,7 +61,7 @@ _LOOKS: dict[str, dict[str, tuple[float | None, float | None, float | None, floa
 }
 _WEIGHTS = {"rho": 2.0, "trunk_deg": 1.5, "leg_drop": 1.5, "thigh_drop": 1.0, "thigh_share": 1.5, "aspect": 1.0}
 """How much a feature says about the posture: height says most, aspect is changed by arms and by clothes."""
-_GUESSED_HEIGHT = 0.5
+_GUESSED_HEIGHT = 0.25
 """What the weight of a length becomes when H was derived from the trunk only."""
 _SHORT_TRUNK = 0.17
 """H. A trunk that looks shorter points at the camera; its lean says nothing."""
@@ -70,8 +70,8 @@ _LEAST_WEIGHT = 2.4
 _FLOOR = 0.03
 """Least membership in one feature: a single wrong keypoint must not rule a posture out."""
 _NOT_JUDGED = 0.2
-"""Membership in every posture of a sample that shows too little; less than `unknown_score`, yet a posture before and
-after it may go on through it."""
+"""Highest membership in any posture of a sample that shows too little; less than `unknown_score`, yet a posture before
+and after it may go on through it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def memberships(track: TrackFeatures, parameters: BehaviorParameters) -> Array:
     scores[:, 2] = fits["bending"][0] * (1 - moving)
     scores[:, 3] = fits["sitting"][0] * (1 - 0.8 * moving)
     scores[:, 4] = fits["lying"][0]
-    scores[~judged] = _NOT_JUDGED
+    scores[~judged] = np.minimum(scores[~judged], _NOT_JUDGED)
     scores[:, 5] = parameters.unknown_score
     return scores
 

@@ -7,24 +7,33 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel_assets.vision.behavior_parameters import BehaviorParameters
+from sentinel_assets.vision.skeleton import ANKLES, HIPS, KNEES, SHOULDERS, lean_deg, middle
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _UPRIGHT_ASPECT = 1.8
-"""Height over width from which a box without keypoints may show a standing person."""
+"""Height over width from which a box without keypoints shows a standing person."""
 _LEAN_DEG = 25.0
 """A trunk, and thighs, that lean less than this belong to somebody who stands."""
+_TRUNK_SHARE = 0.29
+"""Middle of the shoulders to middle of the hips, H. Drillis and Contini 1966."""
 _SHIN_SHARE = 0.245
 """Knee to ankle, H. Drillis and Contini 1966."""
+_THIGH_OF_LEG = 0.46
+"""Thigh over leg of straight legs: 0.5, measured on standing people 0.47 and more; less where somebody sits."""
+_UPRIGHT_PART = 0.2
+"""Share of a track's samples, or else two in a row, that look upright when the height is learned from them anyway."""
+_TALLER = 1.15
+"""Fewer count only if they show somebody this much taller than the limbs seen in the others do; a fall's first sample
+does, a sitting person whose guessed legs look straight once does not."""
 _FIT_SAMPLES = 12
 """Upright samples from which rows and heights of a camera are fitted."""
 _FIT_MOST = 300
 
 
 def standing_heights(
-    tracks: Sequence[tuple[Array, Array, Array, Mask]], parameters: BehaviorParameters
+    tracks: Sequence[tuple[Array, Array, Array, Mask]],
 ) -> list[tuple[Array, str]]:
     """For each track, of (boxes, keypoints, times, cut), its standing height (N,) px in each sample, and the source.
 
@@ -36,7 +45,7 @@ def standing_heights(
     heights: list[tuple[Array, str]] = []
     for (boxes, keypoints, times_s, cut), upright in zip(tracks, standing, strict=True):
         tall = boxes[:, 3] - boxes[:, 1]
-        trunk = _trunk(keypoints) / parameters.trunk_share
+        trunk = _trunk(keypoints) / _TRUNK_SHARE
         seen = np.flatnonzero(upright)
         if len(seen):
             # A box that the frame cuts is a lower bound; the trunk may know better.
@@ -50,47 +59,51 @@ def standing_heights(
             rows = np.where(np.isnan(rows), np.nanmedian(rows), rows)
             heights.append((np.maximum(np.polyval(fit, rows), 1.0), "camera"))
         elif not np.isnan(trunk).all():
-            heights.append((np.full(len(times_s), _from_limbs(trunk, keypoints)), "trunk"))
+            heights.append((np.full(len(times_s), _from_limbs(keypoints)), "trunk"))
         else:
             heights.append((np.full(len(times_s), np.nan), "none"))
     return heights
 
 
-def _from_limbs(by_trunk: Array, keypoints: Array) -> float:
+def _from_limbs(keypoints: Array) -> float:
     """H in px from trunk and shin: a limb that points at the camera looks shorter, never longer, so the larger counts.
 
-    The shin alone is not trusted far: where legs are hidden, its ends are guesses.
+    The shin alone is not trusted far: where legs are hidden, its ends are guesses. 0 where no trunk was seen.
     """
+    by_trunk = _trunk(keypoints) / _TRUNK_SHARE
+    if np.isnan(by_trunk).all():
+        return 0.0
     trunk = float(np.nanquantile(by_trunk, 0.8))
-    shins = np.hypot(*np.moveaxis(keypoints[:, (13, 14), :2] - keypoints[:, (15, 16), :2], -1, 0)) / _SHIN_SHARE
+    shins = np.hypot(*np.moveaxis(keypoints[:, KNEES, :2] - keypoints[:, ANKLES, :2], -1, 0)) / _SHIN_SHARE
     shin = float(np.nanmedian(shins)) if not np.isnan(shins).all() else trunk
     return max(trunk, min(shin, 1.35 * trunk))
 
 
 def _trunk(keypoints: Array) -> Array:
     """Length from the middle of the shoulders to the middle of the hips, px; nan unless all four are seen."""
-    return np.asarray(np.hypot(*(keypoints[:, (5, 6), :2].mean(axis=1) - keypoints[:, (11, 12), :2].mean(axis=1)).T))
+    return np.asarray(np.hypot(*(keypoints[:, SHOULDERS, :2].mean(axis=1) - keypoints[:, HIPS, :2].mean(axis=1)).T))
 
 
 def _is_upright(boxes: Array, keypoints: Array) -> Mask:
-    """Standing for certain: trunk and thighs vertical; where they cannot be seen, a slender box."""
-    aspect = (boxes[:, 3] - boxes[:, 1]) / np.maximum(boxes[:, 2] - boxes[:, 0], 1e-9)
-    shoulders, hips = keypoints[:, (5, 6), :2].mean(axis=1), keypoints[:, (11, 12), :2].mean(axis=1)
-    knees = keypoints[:, (13, 14), :2].mean(axis=1)
-    trunk, thigh = _lean(hips, shoulders), _lean(knees, hips)
+    """Standing for certain: trunk and thighs vertical; where no joint is seen, a slender box."""
+    tall = boxes[:, 3] - boxes[:, 1]
+    aspect = tall / np.maximum(boxes[:, 2] - boxes[:, 0], 1e-9)
+    shoulders, hips = middle(keypoints, SHOULDERS), middle(keypoints, HIPS)
+    knees, ankles = middle(keypoints, KNEES), middle(keypoints, ANKLES)
     # Seen from the front a sitting person's thighs are vertical too, but short.
-    share = np.hypot(*(hips - knees).T) / np.maximum(np.hypot(*(shoulders - hips).T), 1.0)
-    drop = keypoints[:, (15, 16), 1].mean(axis=1) - hips[:, 1]
-    of_leg = (knees[:, 1] - hips[:, 1]) / np.maximum(drop, 1.0)
-    straight = (thigh < _LEAN_DEG) & ~(share <= 0.6) & ~(of_leg < 0.44)
-    known = ~np.isnan(thigh)
-    upright = np.where(known, straight & ~(trunk >= _LEAN_DEG) & (aspect >= 1.3), aspect >= _UPRIGHT_ASPECT)
-    return np.asarray(upright & ~(trunk >= _LEAN_DEG), np.bool_)
+    of_trunk = np.hypot(*(hips - knees).T) / np.maximum(np.hypot(*(shoulders - hips).T), 1.0)
+    of_leg = (knees[:, 1] - hips[:, 1]) / np.maximum(ankles[:, 1] - hips[:, 1], 1.0)
+    legs = (lean_deg(knees, hips) < _LEAN_DEG) & ~(of_trunk <= 0.6) & ~(of_leg < _THIGH_OF_LEG) & (aspect >= 1.3)
+    blind = np.isnan(keypoints[:, :, 0]).all(axis=1)
+    upright = np.where(blind, aspect >= _UPRIGHT_ASPECT, legs & ~(lean_deg(hips, shoulders) >= _LEAN_DEG))
+    if _is_lone(upright) and _from_limbs(keypoints[~upright]) * _TALLER > float(tall[upright].max()):
+        return np.zeros_like(upright)
+    return np.asarray(upright, np.bool_)
 
 
-def _lean(lower: Array, upper: Array) -> Array:
-    across, up = upper[:, 0] - lower[:, 0], lower[:, 1] - upper[:, 1]
-    return np.asarray(np.degrees(np.arctan2(np.abs(across), up)))
+def _is_lone(upright: Mask) -> bool:
+    """Some samples look upright, but few, and no two in a row."""
+    return bool(upright.any() and upright.mean() < _UPRIGHT_PART and not (upright[1:] & upright[:-1]).any())
 
 
 def _smoothed(times_s: Array, values: Array) -> Array:
