@@ -69,7 +69,7 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
         except StoreUnavailable as error:
             dg.get_dagster_logger().warning("progress of video %s was not written: %s", partition, error)
 
-    def warn(self, partition: str, text: str) -> None:
+    def add_warning(self, partition: str, text: str) -> None:
         self.warehouse.connected.record_warning(partition, text)
 
     def fail(self, partition: str, run_id: str, reason: str) -> None:

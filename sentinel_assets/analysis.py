@@ -1,4 +1,4 @@
-"""One video through the asset graph, here and now: registered, what is out of date made again, its row told the truth."""
+"""One video through the asset graph, here and now: registered, and what is out of date made again."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import dagster as dg
-from resources.warehouse import Video
-from resources.weights import Catalogue
 
 from resources.artifacts import table_name
 from resources.footage import FootageRecord, describe_file
+from resources.warehouse import Video
+from resources.weights import Catalogue
 from sentinel_assets.assets.video import video_materialization
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.partitions import videos

@@ -17,15 +17,17 @@ from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.tables import BEHAVIORS
 
 if TYPE_CHECKING:
-    from resources.warehouse import SearchFilter
+    from contextlib import AbstractContextManager
 
-out = Console(soft_wrap=False)
+    from resources.warehouse import SearchFilter, Warehouse
+
+out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """`75`, `1:15` or `0:01:15`."""
 
     name = "time"
@@ -239,10 +241,10 @@ def _choose(profile: str | None, rate: float | None) -> None:
         sampling()
 
 
-def _warehouse() -> Any:
-    from sentinel_assets.workplace import open_warehouse
+def _warehouse() -> AbstractContextManager[Warehouse]:
+    from resources.warehouse import connect
 
-    return open_warehouse(Settings.from_env())
+    return connect(Settings.from_env())
 
 
 def _filter(*, video_id: int | None = None, for_review: bool = False, **filters: Any) -> SearchFilter:

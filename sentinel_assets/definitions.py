@@ -6,7 +6,7 @@ import warnings
 
 import dagster as dg
 
-# Checks by partition are a preview of 1.13 and the reason is in docs: an unpartitioned check shows only the latest video.
+# Checks by partition are a preview in 1.13; without a partition a check would show the latest video alone.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
@@ -23,7 +23,16 @@ from sentinel_assets.assets.poses import poses  # noqa: E402
 from sentinel_assets.assets.video import video  # noqa: E402
 from sentinel_assets.checks import CHECKS  # noqa: E402
 
-ASSETS = [video, detections, demographics, poses, behaviors, descriptions, embeddings, events]
+ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
+    video,
+    detections,
+    demographics,
+    poses,
+    behaviors,
+    descriptions,
+    embeddings,
+    events,
+]
 
 
 def _definitions(settings: Settings) -> dg.Definitions:

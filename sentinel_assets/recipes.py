@@ -1,9 +1,9 @@
-"""What an output was made by: the revision of the stage's code, its models with the digests of their weights, its parameters.
+"""What an output was made by: a revision of the stage's code, models with their weights' digests, parameters.
 
-The digest of a recipe is the asset's `code_version`; the data version of each output begins with it. An output is out of
-date when another recipe made it, or when its inputs have changed since. A stage's `revision` is raised by hand whenever a
-change of its code changes what comes out; `tests/test_recipes.py` compares the code with what it was at that revision, so
-that raising it cannot be forgotten.
+The digest of a recipe is the asset's `code_version`; the data version of each output begins with it. An output is out
+of date when another recipe made it, or when its inputs have changed since. A stage's `revision` is raised by hand
+whenever a change of its code changes what comes out; `tests/test_recipes.py` compares the code with what it was at that
+revision, so that raising it cannot be forgotten.
 """
 
 from __future__ import annotations

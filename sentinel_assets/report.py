@@ -6,15 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resources.warehouse import Event, SearchHit, Video
-from resources.weights import Catalogue, ModelEntry
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sentinel_assets.analysis import Outcome
+if TYPE_CHECKING:
+    from resources.warehouse import Event, SearchHit, Video
+    from resources.weights import Catalogue, ModelEntry
+    from sentinel_assets.analysis import Outcome
+
 
 _STATUS_STYLE = {"completed": "green", "failed": "red", "processing": "yellow", "pending": "dim"}
 
@@ -91,7 +93,9 @@ def videos_table(videos: Sequence[Video]) -> Table:
 
 def model_row(catalogue: Catalogue, entry: ModelEntry) -> dict[str, Any]:
     """What `models list` and `models verify` tell of one model."""
-    uses = [p for p in catalogue.profiles if any(e.name == entry.name for es in catalogue.profile(p).values() for e in es)]
+    uses = [
+        p for p in catalogue.profiles if any(e.name == entry.name for es in catalogue.profile(p).values() for e in es)
+    ]
     return {
         "name": entry.name,
         "version": entry.version,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resources.warehouse import SearchFilter, SearchHit, Warehouse
-
 from sentinel_assets import models
 from sentinel_assets.recipes import recipe
 
@@ -15,6 +14,4 @@ def search_hits(
 ) -> Sequence[SearchHit]:
     """The events nearest in meaning, among the rows that today's text encoder made."""
     vector = models.text_encoder().encode_queries([text])[0]
-    return warehouse.search(
-        vector, embedding_recipe=recipe("embeddings").digest, wanted=chosen, limit=limit
-    )
+    return warehouse.search(vector, embedding_recipe=recipe("embeddings").digest, wanted=chosen, limit=limit)

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from resources.warehouse import Video, connect
-from resources.weights import Catalogue
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from resources.settings import Settings
+from resources.warehouse import Video, connect
+from resources.weights import Catalogue
 from sentinel_assets import report
 from sentinel_assets.analysis import Outcome, analyse, fetch_weights
 from sentinel_assets.search import search_hits
@@ -64,10 +64,11 @@ def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
             out.print(report.hits_table(search_hits(place.warehouse, text, limit=3)))
         program = Path(sys.argv[0])
         shown = os.path.relpath(program) if program.is_absolute() else str(program)
-        out.print(f"\nLook next at\n  {shown} events {outcome.video.id}      the events of this video")
-        out.print(
-            f"  {shown} search TEXT   all videos, by meaning\n  {shown} dev           the Dagster UI: lineage, pictures, checks"
-        )
+        out.print("\nLook next at")
+        out.print(f"  {shown} analyze VIDEO...   your own footage")
+        out.print(f"  {shown} events {outcome.video.id}           the events of this video")
+        out.print(f"  {shown} search TEXT        all videos, by meaning")
+        out.print(f"  {shown} dev                the Dagster UI: lineage, pictures, checks")
     return 0
 
 
@@ -172,11 +173,11 @@ def _sample(settings: Settings, out: Console) -> Path:
     from sentinel_assets.sample import compose_sample
 
     path = settings.home / "sample" / "composition.mp4"
+    out.print("The sample clip is a composition: people cut out of two photos, moved over a wall. Not real footage.")
     if not path.exists():
-        out.print("Composing the sample clip from two photos: a composition of cut-out people, not real footage.")
         catalogue = Catalogue.load()
-        photos = (catalogue.fetch(catalogue.model(name)) for name in ("photo-bus", "photo-zidane"))
-        compose_sample(*photos, path)
+        bus, zidane = (catalogue.fetch(catalogue.model(name)) for name in ("photo-bus", "photo-zidane"))
+        compose_sample(bus, zidane, path)
     return path
 
 
@@ -186,9 +187,8 @@ def _print_outcome(outcome: Outcome, place: Workplace, out: Console) -> None:
         return
     events = place.warehouse.events(video.id)
     done = f"analysed in {outcome.seconds:.1f} s" if outcome.made else "was up to date"
-    out.print(
-        f"\n[bold]{escape(video.name)}[/bold] (video {video.id}, {report.clock(video.duration_s or 0)}) {done}: {len(events)} events"
-    )
+    length = report.clock(video.duration_s or 0)
+    out.print(f"\n[bold]{escape(video.name)}[/bold] (video {video.id}, {length}) {done}: {len(events)} events")
     for warning in video.warnings:
         out.print(f"[yellow]note:[/yellow] {escape(warning)}")
     if events:

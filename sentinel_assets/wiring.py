@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,21 +34,23 @@ PROGRESS: Mapping[str, tuple[int, int]] = {
 _RETRIES, _RETRY_AFTER_S = 2, 3.0
 
 
-def stage_options(name: str, *, kinds: set[str], group: str, description: str) -> dict[str, Any]:
-    """The arguments of `@dg.asset` that every stage shares."""
-    table = TABLES[name]
-    return {
-        "name": name,
-        "partitions_def": videos,
-        "group_name": group,
-        "kinds": kinds,
-        "owners": OWNERS,
-        "description": description,
-        "code_version": recipe(name).digest,
-        "io_manager_key": "artifacts",
-        "metadata": {"dagster/column_schema": column_schema(table), "recipe": recipe(name).ingredients()},
-        "hooks": {record_failure},
-    }
+def stage_asset(
+    name: str, *, kinds: set[str], group: str, description: str, deps: Sequence[dg.AssetSpec] = ()
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`@dg.asset` with all that the stages share: one video a partition, the recipe as code version, the table's schema."""
+    return dg.asset(
+        name=name,
+        deps=deps,
+        partitions_def=videos,
+        group_name=group,
+        kinds=kinds,
+        owners=OWNERS,
+        description=description,
+        code_version=recipe(name).digest,
+        io_manager_key="artifacts",
+        metadata={"dagster/column_schema": column_schema(TABLES[name]), "recipe": recipe(name).ingredients()},
+        hooks={record_failure},
+    )
 
 
 def picture(markdown: str) -> dg.MarkdownMetadataValue:
@@ -82,7 +84,7 @@ class StageRun:
 
     @property
     def partition(self) -> str:
-        return self.context.partition_key
+        return str(self.context.partition_key)
 
     def progress(self, fraction: float) -> None:
         """`fraction` of this stage is done, [0, 1]."""
@@ -92,7 +94,7 @@ class StageRun:
     def warn(self, text: str) -> None:
         """Something about this video that a person should know, though the analysis goes on."""
         self.context.log.warning(text)
-        self.log.warning(self.partition, text)
+        self.log.add_warning(self.partition, text)
         self.metadata["warning"] = text
 
     def result(self, frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.DataFrame]:

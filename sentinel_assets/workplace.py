@@ -1,4 +1,4 @@
-"""What a command works with: the settings, the warehouse and the Dagster instance, opened together and closed together."""
+"""What a command works with: settings, warehouse and Dagster instance, opened and closed together."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
-from resources.warehouse import Warehouse, connect
 
 from resources.artifacts import ArtifactStore
 from resources.footage import FootageStore
 from resources.settings import Settings
+from resources.warehouse import Warehouse, connect
 from sentinel_assets.vision.errors import StoreUnavailable
 
 _DAGSTER_URL = "SENTINEL_DAGSTER_URL"
@@ -35,13 +35,6 @@ class Workplace:
     @property
     def footage(self) -> FootageStore:
         return FootageStore(self.artifacts)
-
-
-@contextmanager
-def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
-    """For commands that only read rows; Dagster is not loaded up."""
-    with connect(settings) as warehouse:
-        yield warehouse
 
 
 @contextmanager

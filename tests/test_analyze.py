@@ -51,7 +51,9 @@ class Machine:
         """The video's events, without what each analysis gives anew."""
         done = self.run("events", name, "--json")
         assert done.returncode == 0, done.stderr
-        return [{k: v for k, v in e.items() if k not in ("id", "video_id", "created_at")} for e in json.loads(done.stdout)]
+        return [
+            {k: v for k, v in e.items() if k not in ("id", "video_id", "created_at")} for e in json.loads(done.stdout)
+        ]
 
     def status(self, name: str) -> dict[str, Any]:
         done = self.run("status", name, "--json")
@@ -73,7 +75,9 @@ def people(tmp_path_factory: pytest.TempPathFactory, sample_clip: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(people: Path, tmp_path_factory: pytest.TempPathFactory, fresh_database: Any) -> Iterator[list[dict[str, Any]]]:
+def undisturbed(
+    people: Path, tmp_path_factory: pytest.TempPathFactory, fresh_database: Any
+) -> Iterator[list[dict[str, Any]]]:
     """The rows of an analysis that nothing interrupted."""
     with fresh_database() as url:
         machine = Machine(tmp_path_factory.mktemp("undisturbed"), url)
@@ -211,7 +215,8 @@ def test_wrong_weights_are_not_loaded(machine: Machine, people: Path, tmp_path: 
 def test_a_database_that_is_down_is_one_line(machine: Machine, people: Path, arguments: list[str]) -> None:
     """Its address without the password, and what to do."""
     done = machine.run(
-        *(a.format(clip=people) for a in arguments), env={"DATABASE_URL": "postgresql://someone:secret@127.0.0.1:9/none"}
+        *(a.format(clip=people) for a in arguments),
+        env={"DATABASE_URL": "postgresql://someone:secret@127.0.0.1:9/none"},
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr

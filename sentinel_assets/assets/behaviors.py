@@ -7,16 +7,14 @@ from resources.provided import AnalysisLog
 from sentinel_assets import previews
 from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
 from sentinel_assets.vision.tables import Sampling
-from sentinel_assets.wiring import picture, stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_asset, stage_run
 
 
-@dg.asset(
-    **stage_options(
-        "behaviors",
-        kinds={"python", "parquet"},
-        group="understanding",
-        description="What each track does and when, by rules on tracks and keypoints; theft is a suspicion for review.",
-    )
+@stage_asset(
+    "behaviors",
+    kinds={"python", "parquet"},
+    group="understanding",
+    description="What each track does and when, by rules on tracks and keypoints; theft is a suspicion for review.",
 )
 def behaviors(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, poses: pd.DataFrame, analysis_log: AnalysisLog

@@ -6,16 +6,14 @@ import pandas as pd
 from resources.provided import AnalysisLog, Footage
 from sentinel_assets import models, previews
 from sentinel_assets.vision.demographics import DemographicsParameters, estimate_demographics
-from sentinel_assets.wiring import picture, stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_asset, stage_run
 
 
-@dg.asset(
-    **stage_options(
-        "demographics",
-        kinds={"python", "parquet"},
-        group="perception",
-        description="Age range and gender of each track, voted over its best faces; unknown where no face is large enough.",
-    )
+@stage_asset(
+    "demographics",
+    kinds={"python", "parquet"},
+    group="perception",
+    description="Age range and gender of each track, voted over its best faces; unknown where all are small.",
 )
 def demographics(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog

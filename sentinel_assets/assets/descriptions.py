@@ -7,16 +7,14 @@ from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.vision.descriptions import describe_events
-from sentinel_assets.wiring import picture, stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_asset, stage_run
 
 
-@dg.asset(
-    **stage_options(
-        "descriptions",
-        kinds={"python", "parquet"},
-        group="understanding",
-        description="One sentence for each event, of which every word comes from what was measured.",
-    )
+@stage_asset(
+    "descriptions",
+    kinds={"python", "parquet"},
+    group="understanding",
+    description="One sentence for each event, of which every word comes from what was measured.",
 )
 def descriptions(
     context: dg.AssetExecutionContext,

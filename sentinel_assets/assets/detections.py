@@ -12,17 +12,15 @@ from sentinel_assets.vision.detections import DetectionParameters, detect_people
 from sentinel_assets.vision.frames import probe, sample_frames
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import Sampling
-from sentinel_assets.wiring import picture, stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_asset, stage_run
 
 
-@dg.asset(
+@stage_asset(
+    "detections",
+    kinds={"pytorch", "parquet"},
+    group="perception",
+    description="Persons and faces in each sampled frame, joined to tracks that keep a person's id in the video.",
     deps=[video],
-    **stage_options(
-        "detections",
-        kinds={"pytorch", "parquet"},
-        group="perception",
-        description="Persons and faces in each sampled frame, joined to tracks that keep a person's id through the video.",
-    ),
 )
 def detections(
     context: dg.AssetExecutionContext, footage: Footage, analysis_log: AnalysisLog

@@ -6,16 +6,14 @@ import pandas as pd
 from resources.provided import AnalysisLog
 from sentinel_assets import models, previews
 from sentinel_assets.vision.embeddings import embed_descriptions
-from sentinel_assets.wiring import picture, stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_asset, stage_run
 
 
-@dg.asset(
-    **stage_options(
-        "embeddings",
-        kinds={"huggingface", "parquet"},
-        group="understanding",
-        description="A vector of each event's description, by which it is found in English and Korean.",
-    )
+@stage_asset(
+    "embeddings",
+    kinds={"huggingface", "parquet"},
+    group="understanding",
+    description="A vector of each event's description, by which it is found in English and Korean.",
 )
 def embeddings(
     context: dg.AssetExecutionContext, descriptions: pd.DataFrame, analysis_log: AnalysisLog

@@ -6,16 +6,14 @@ import pandas as pd
 from resources.provided import AnalysisLog
 from sentinel_assets.recipes import STAGES, recipe
 from sentinel_assets.vision.events import assemble_events
-from sentinel_assets.wiring import stage_options, stage_run
+from sentinel_assets.wiring import stage_asset, stage_run
 
 
-@dg.asset(
-    **stage_options(
-        "events",
-        kinds={"postgres"},
-        group="search",
-        description="The events as rows in PostgreSQL, replaced whole in one transaction, ready to be searched.",
-    )
+@stage_asset(
+    "events",
+    kinds={"postgres"},
+    group="search",
+    description="The events as rows in PostgreSQL, replaced whole in one transaction, ready to be searched.",
 )
 def events(
     context: dg.AssetExecutionContext,

@@ -7,16 +7,14 @@ from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.vision.poses import PoseParameters, estimate_poses
-from sentinel_assets.wiring import picture, stage_options, stage_run
+from sentinel_assets.wiring import picture, stage_asset, stage_run
 
 
-@dg.asset(
-    **stage_options(
-        "poses",
-        kinds={"pytorch", "parquet"},
-        group="perception",
-        description="17 keypoints and the direction a body faces, for each tracked person in each sampled frame.",
-    )
+@stage_asset(
+    "poses",
+    kinds={"pytorch", "parquet"},
+    group="perception",
+    description="17 keypoints and the direction a body faces, for each tracked person in each sampled frame.",
 )
 def poses(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog

@@ -19,23 +19,21 @@ video = dg.AssetSpec(
 )
 
 
-def video_materialization(partition: str, record: FootageRecord, clip: Clip | None) -> dg.AssetMaterialization:
-    """The event by which lineage starts at the footage; `clip` is None where the file could not be read as a video."""
-    facts = (
-        {}
-        if clip is None
-        else {
+def video_materialization(partition: str, record: FootageRecord, clip: Clip) -> dg.AssetMaterialization:
+    """The event by which lineage starts at the footage."""
+    return dg.AssetMaterialization(
+        asset_key="video",
+        partition=partition,
+        metadata={
+            "dagster/uri": record.uri,
+            "size_bytes": record.size_bytes,
+            "etag": record.etag,
             "duration_s": clip.duration_s,
             "codec": clip.codec,
             "container": clip.container,
             "width": clip.width,
             "height": clip.height,
             "average_rate_hz": clip.average_rate,
-        }
-    )
-    return dg.AssetMaterialization(
-        asset_key="video",
-        partition=partition,
-        metadata={"dagster/uri": record.uri, "size_bytes": record.size_bytes, "etag": record.etag, **facts},
+        },
         tags={"dagster/data_version": record.etag},
     )

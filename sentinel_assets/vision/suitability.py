@@ -1,4 +1,4 @@
-"""Whether a video can be analysed at all, told before any model is loaded: whole, large enough, more than one picture."""
+"""Whether a video can be analysed at all, told before a model is loaded: whole, large enough, several pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from sentinel_assets.vision.errors import FootageDamaged, FootageTooPoor
 from sentinel_assets.vision.frames import Clip
 
-MIN_SIDE_PX = 64  # on the shorter side. A standing person who fills such a frame is as small as the detectors still find
+MIN_SIDE_PX = 64  # of the shorter side: somebody who fills such a frame is as small as the detectors still find
 MIN_FRAMES = 2  # what people do is a matter of time
 
 

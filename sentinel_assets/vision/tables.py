@@ -119,7 +119,7 @@ class Table:
 _SAMPLE = Column("sample", pa.int32(), "ordinal of the sampled frame, from 0")
 _TIME = Column("time_s", pa.float64(), "presentation time of the frame, seconds from the first")
 _TRACK = Column("track", pa.int32(), "the person's track in this video, from 1")
-_EVENT = Column("event_key", pa.string(), "names the event within its video; the same on every re-analysis that finds it")
+_EVENT = Column("event_key", pa.string(), "names the event within its video, alike in every analysis that finds it")
 
 DETECTIONS = Table(
     "detections",
@@ -128,7 +128,7 @@ DETECTIONS = Table(
         _SAMPLE,
         _TIME,
         Column("kind", pa.string(), "person or face"),
-        Column("track", pa.int32(), "the person's track, from 1; null for a face that belongs to no tracked person", True),
+        Column("track", pa.int32(), "the person's track, from 1; null for a face of no tracked person", True),
         Column("x1", pa.float32(), "left edge, px"),
         Column("y1", pa.float32(), "top edge, px"),
         Column("x2", pa.float32(), "right edge, px"),
@@ -138,7 +138,7 @@ DETECTIONS = Table(
         Column(
             "landmarks",
             pa.list_(pa.float32()),
-            "faces: 5 points x, y (px): left eye, right eye, nose, left and right corner of the mouth, as seen in the image",
+            "faces: 5 points x, y (px): left eye, right eye, nose, left and right corner of the mouth, as seen",
             True,
         ),
     ),

@@ -126,7 +126,9 @@ def watched_clips(folder: Path) -> Iterator[str]:
         yield "| --- | --- | --- | --- |"
         for track, span in spans.iterrows():
             own = result.behaviors[result.behaviors["track"] == track]
-            said = ", ".join(f"{b.behavior} {b.start_s:.0f}-{b.end_s:.0f} ({b.confidence:.2f})" for b in own.itertuples())
+            said = ", ".join(
+                f"{b.behavior} {b.start_s:.0f}-{b.end_s:.0f} ({b.confidence:.2f})" for b in own.itertuples()
+            )
             yield f"| {track} | {span['min']:.1f}-{span['max']:.1f} | {span['size']:.0f} | {said} |"
         yield ""
         yield from _coverage(people, persons, result.behaviors)
