@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,13 +79,35 @@ def migrated_template(postgres: Server) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def fresh_database(postgres: Server, migrated_template: str) -> Callable[[], AbstractContextManager[str]]:
+    """Gives the address of an empty, migrated database for as long as its context lasts."""
+
+    @contextmanager
+    def made() -> Iterator[str]:
+        name = f"test_{uuid.uuid4().hex}"
+        postgres.create_database(name, template=migrated_template)
+        yield postgres.url(name)
+        postgres.drop_database(name)
+
+    return made
+
+
 @pytest.fixture
-def database_url(postgres: Server, migrated_template: str) -> Iterator[str]:
+def database_url(fresh_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """The address of an empty, migrated database of the test's own."""
-    name = f"test_{uuid.uuid4().hex}"
-    postgres.create_database(name, template=migrated_template)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+    with fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sample_clip(weights: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clip that `sentinel demo` composes of real people in two photos."""
+    from sentinel_assets.sample import compose_sample
+
+    path = tmp_path_factory.mktemp("sample") / "composition.mp4"
+    compose_sample(weights("photo-bus"), weights("photo-zidane"), path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -94,12 +117,20 @@ def aws_server() -> Iterator[LocalAws]:
     from infra.local.batch.settings import BatchSettings
 
     # A second is long enough for a process of a test to end in, and the least that a timeout can be.
-    with LocalAws(BatchSettings(gpus=4, grace_s=1.0, minimum_timeout_s=1)) as server:
+    with LocalAws(BatchSettings(gpus=4, grace_s=1.0, minimum_timeout_s=1, minimum_time_limit_s=1)) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def aws_session(aws_server: LocalAws) -> object:
+    """The boto3 session of all tests: a new one for each would read its service models each time."""
+    import boto3
+
+    return boto3.session.Session(aws_server.access_key, aws_server.access_key, region_name=aws_server.settings.region)
+
+
 @pytest.fixture
-def aws(aws_server: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
+def aws(aws_server: LocalAws, aws_session: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
     """An empty local AWS, which boto3 and child processes find through the environment; emptied again afterwards."""
     import boto3
 
@@ -107,6 +138,6 @@ def aws(aws_server: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Local
         monkeypatch.delenv(name)
     for name, value in aws_server.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials it saw first
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", aws_session)
     yield aws_server
     aws_server.reset()
