@@ -135,6 +135,11 @@ def test_a_neighbour_in_the_cut_out_does_not_lend_a_skeleton(clip: Path) -> None
     assert alone["keypoints"].notna().tolist() == [False, True]
 
 
+def test_a_bystander_without_a_box_does_not_lend_a_skeleton(clip: Path) -> None:
+    rows = estimate_poses(clip, detections((0, 1, STANDING)), pose_models=[Knowing("one", [skeleton(BESIDE)])])
+    assert rows["keypoints"].tolist() == [None]
+
+
 def test_boxes_that_overlap_do_not_exchange_their_skeletons(clip: Path) -> None:
     behind: Box = (340, 110, 440, 390)
     table = detections((0, 1, STANDING), (0, 2, behind))

@@ -2,8 +2,8 @@
 
 The TensorFlow Lite file takes one image of any size whose sides are multiples of 32, and gives, for each of six slots,
 17 x (y, x, score), then ymin, xmin, ymax, xmax, score, all in fractions of the input's sides
-(https://www.kaggle.com/models/google/movenet, "MultiPose Lightning"). They begin neither quite
-at the first pixel's edge nor at its centre, see `OFFSET`.
+(https://www.kaggle.com/models/google/movenet, "MultiPose Lightning"). They begin neither quite at the first pixel's
+edge nor at its centre, see `OFFSET`.
 """
 
 from __future__ import annotations
