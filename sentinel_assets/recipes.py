@@ -88,6 +88,7 @@ STAGES: Mapping[str, Stage] = {
             "encounters",
             "anomalies",
             "findings",
+            "skeleton",
         ),
         parameters=(BehaviorParameters,),
     ),
