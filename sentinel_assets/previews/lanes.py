@@ -56,7 +56,7 @@ def draw(behaviors: pd.DataFrame, sampling: Sampling) -> Picture:
 
 def _note(behaviors: pd.DataFrame, shown: list[int]) -> str:
     hidden = behaviors["track"].nunique() - len(shown)
-    tracks = f"{len(shown)} tracks" + (f", and {hidden} more" if hidden else "")
+    tracks = f"{len(shown)} track{'' if len(shown) == 1 else 's'}" + (f", and {hidden} more" if hidden else "")
     return tracks + ("; ! is for a person to review" if behaviors["needs_review"].any() else "")
 
 
@@ -74,12 +74,12 @@ def _mark(axes: Any, row: Mapping[Hashable, Any], lane: int, duration: float) ->
         axes.barh(
             lane,
             length,
-            0.8 if raised else 0.5,
+            0.84 if raised else 0.48,
             left=row["start_s"],
             color=colour,
             edgecolor=INK if raised else PAPER,
             linewidth=0.8,
-            zorder=2 if raised else 1,
+            zorder=1 if raised else 2,  # what else goes on meanwhile shows within it
         )
     if row["needs_review"]:
         outline = [withStroke(linewidth=3, foreground=PAPER)]
