@@ -101,6 +101,7 @@ class _Picture(Generic[T]):
     leading: bool  # shown before the access point it follows in decode order: refers to the group before
     decided: bool
     wanted: bool = False
+    sent: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -184,23 +185,22 @@ class GroupPlan(Generic[T]):
         """Everything shown before `group` is decided, and what was wanted of it has been released."""
         while self._groups[0] is not group:
             gone = self._groups.popleft()
-            if gone.pending:
+            if any(not picture.leading for picture in gone.pending):
                 self._groups[0].jumped = True
-                self._pending_cost -= sum(picture.cost for picture in gone.pending)
+            self._pending_cost -= sum(picture.cost for picture in gone.pending)
 
     def _release(self, picture: _Picture[T]) -> Iterator[Step[T]]:
         """All that `picture` needs, and itself."""
+        if picture.sent:  # for another that may refer to it
+            return
         if picture.leading:
             for earlier in self._groups:
                 if earlier is picture.group:
                     break
                 while earlier.pending:
                     yield from self._send(earlier)
-        while picture.group.pending:
-            head = picture.group.pending[0]
+        while not picture.sent:
             yield from self._send(picture.group, with_leading=picture.leading)
-            if head is picture:
-                return
 
     def _release_decided(self, group: _Group[T]) -> Iterator[Step[T]]:
         while group.pending and group.pending[0].decided:
@@ -214,5 +214,6 @@ class GroupPlan(Generic[T]):
             if not picture.decided:
                 raise PlanError("a leading picture is shown out of order")
             return
+        picture.sent = True
         jumped, group.jumped = group.jumped, False
         yield Step(picture.packet, droppable=picture.decided and not picture.wanted, jumped=jumped)

@@ -60,7 +60,7 @@ rules = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(packets=videos(), make_rule=rules)
 def test_the_plan_selects_what_the_plain_rule_selects(packets: list[Packet], make_rule) -> None:
     """And what is decoded, shown to the rule by itself, gives the same frames: that is what the reader relies on."""
@@ -73,7 +73,7 @@ def test_the_plan_selects_what_the_plain_rule_selects(packets: list[Packet], mak
     assert plain(make_rule(), decoded) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(packets=videos(), make_rule=rules)
 def test_what_a_wanted_picture_may_refer_to_is_decoded_before_it(packets: list[Packet], make_rule) -> None:
     plan: GroupPlan[Packet] = GroupPlan(make_rule())
@@ -94,7 +94,21 @@ def test_what_a_wanted_picture_may_refer_to_is_decoded_before_it(packets: list[P
         assert not next(step for step in steps if step.packet is wanted).droppable
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
+@given(packets=videos(), make_rule=rules)
+def test_nothing_behind_the_last_wanted_picture_of_a_group_is_decoded(packets: list[Packet], make_rule) -> None:
+    """Unless the next group has a wanted picture that is shown before its access point, and refers to this group."""
+    plan: GroupPlan[Packet] = GroupPlan(make_rule())
+    steps = run(plan, packets)
+    wanted = [p for p in packets if p.pts in plan.wanted or p.pts == plan.first]
+    for step in steps:
+        packet = step.packet
+        assert any(w.group == packet.group and w.place >= packet.place for w in wanted) or any(
+            w.leading and w.group == packet.group + 1 for w in wanted
+        )
+
+
+@settings(max_examples=120, deadline=None)
 @given(packets=videos(), make_rule=rules)
 def test_a_jump_is_marked_on_the_access_point_behind_it(packets: list[Packet], make_rule) -> None:
     steps = run(GroupPlan(make_rule()), packets)
@@ -104,7 +118,7 @@ def test_a_jump_is_marked_on_the_access_point_behind_it(packets: list[Packet], m
         assert step.packet.starts_group or not step.jumped
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(stamps=st.lists(st.integers(-200, 2000), min_size=1, max_size=120), make_rule=rules)
 def test_arbitrary_time_stamps_are_refused_or_right(stamps: list[int], make_rule) -> None:
     """Duplicate, descending, scattered: where the plan goes through, it selects what the plain rule does."""
