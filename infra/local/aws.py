@@ -133,7 +133,8 @@ class _Server(ThreadedWSGIServer):
     def __init__(self, port: int) -> None:
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._connections_lock = threading.Lock()
-        super().__init__(_HOST, port, None, handler=_Handler)  # type: ignore[arg-type]  # `app` is set once it is made
+        with socket.create_server((_HOST, port)) as listener:  # werkzeug would exit when the port is taken
+            super().__init__(_HOST, port, _not_yet, handler=_Handler, fd=listener.fileno())
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         thread = threading.current_thread()
@@ -154,6 +155,10 @@ class _Server(ThreadedWSGIServer):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in connections:
             thread.join(_CONNECTIONS_END_S)
+
+
+def _not_yet(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    raise RuntimeError("the server is not started")
 
 
 def _of_this_machine() -> dict[str, str]:

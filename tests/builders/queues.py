@@ -88,13 +88,16 @@ class CommandQueue:
 
     def lines_seen(self, job_id: str, number: int) -> list[str]:
         """The lines of a job that runs, once there are so many."""
+        return self.lines_once(self.wait(job_id, "RUNNING"), number)
+
+    def lines_once(self, job: dict[str, Any], number: int) -> list[str]:
+        """The lines of an attempt, once there are so many: as on AWS, the stream may come later than the attempt."""
         deadline = time.monotonic() + _LIMIT_S
-        job = self.wait(job_id, "RUNNING")
         while True:
             try:
                 lines = self.lines(job)
             except self.logs.exceptions.ResourceNotFoundException:
-                lines = []  # as on AWS, the stream may come after the job runs
+                lines = []
             if len(lines) >= number:
                 return lines
             assert time.monotonic() < deadline, f"fewer than {number} lines: {lines}"

@@ -519,6 +519,25 @@ def test_tags_can_be_read_and_changed(queue: CommandQueue) -> None:
     assert queue.batch.list_tags_for_resource(resourceArn=job["jobArn"])["tags"] == {"run": "r2"}
 
 
+def test_what_ecs_refuses_fails_the_job_only_when_it_starts(aws: LocalAws) -> None:
+    """Overrides over 8,192 bytes, and more than 50 tags to propagate: SubmitJob takes them."""
+    queue = CommandQueue(definition={"tags": {f"d{i}": "" for i in range(30)}})
+    job = queue.run("true", "x" * 8192)
+    assert (job["status"], job["statusReason"]) == ("FAILED", "Container Overrides length must be at most 8192")
+    assert job["attempts"] == []
+    tags = {f"j{i}": "" for i in range(21)}
+    assert queue.run("true", tags=tags)["status"] == "SUCCEEDED", "not propagated"
+    job = queue.run("true", tags=tags, propagateTags=True)
+    assert (job["status"], "tags" in job["statusReason"]) == ("FAILED", True)
+
+
+def test_a_share_is_asked_for_where_there_is_a_policy(aws: LocalAws) -> None:
+    policy = boto3.client("batch").create_scheduling_policy(name="fair")["arn"]
+    queue = CommandQueue(queue={"schedulingPolicyArn": policy})
+    with pytest.raises(queue.batch.exceptions.ClientException, match="shareIdentifier must be specified"):
+        queue.submit("true")
+
+
 def _lives(pid: int) -> bool:
     """A process that has ended, and that nobody has waited for, is over too."""
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)

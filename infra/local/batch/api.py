@@ -47,7 +47,7 @@ _STATUS_LINES = {
 _log = logging.getLogger(__name__)
 
 
-class _Answer(Exception):  # noqa: N818 - an answer other than 200, on its way to the client
+class _Answer(Exception):
     def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
         self.status, self.kind, self.message = status, kind, message

@@ -36,7 +36,7 @@ _RULE_PATTERNS = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - a ClientException on the wire, in AWS's own words where they are known
+class Refused(Exception):
     """The request breaks a rule of AWS Batch; the message is what the caller reads."""
 
 
