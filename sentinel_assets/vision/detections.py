@@ -247,11 +247,19 @@ def _appearance(frame: Frame, box: Floats) -> Floats:
     hsv = cv2.cvtColor(body, cv2.COLOR_RGB2HSV)
     parts = []
     for part in (hsv[12:40], hsv[40:72]):
-        colour = cv2.calcHist([part], [0, 1], None, [12, 4], [0, 180, 0, 256]).ravel()
-        light = cv2.calcHist([part], [2], None, [8], [0, 256]).ravel()
-        parts += [np.sqrt(colour / colour.sum()), np.sqrt(light / light.sum())]
+        colour = np.asarray(cv2.calcHist([part], [0, 1], None, [12, 4], [0, 180, 0, 256]), np.float32)
+        light = np.asarray(cv2.calcHist([part], [2], None, [8], [0, 256]), np.float32).reshape(8, 1)
+        around = np.asarray(np.roll(colour, 1, axis=0) + np.roll(colour, -1, axis=0), np.float32)  # hue is a circle
+        parts += [np.sqrt(_shared(h) / h.sum()).ravel() for h in ((2 * colour + around).T, light)]
     look = np.concatenate(parts).astype(np.float32)
     return look / np.float32(np.linalg.norm(look))
+
+
+def _shared(histogram: Floats) -> Floats:
+    """Each bin's content shared with its neighbours along the first axis, so that a little more light, which moves all
+    of it by one bin, does not make another person."""
+    padded = np.pad(histogram, [(1, 1), (0, 0)], mode="edge")
+    return np.asarray((padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4, np.float32)
 
 
 def _rows(sight: _Sight, ids: Sequence[int] | Any, clip: Clip) -> list[dict[str, Any]]:
