@@ -55,10 +55,12 @@ def test_a_reclaimed_host_takes_a_running_job_with_it(aws: LocalAws, queue: Comm
 
 def test_a_reclaim_may_come_with_a_notice(aws: LocalAws, queue: CommandQueue) -> None:
     """SIGTERM before it: what is written in that time is not lost."""
-    aws.faults.add(SpotReclaim(after_s=20, notice_s=20))
-    job = queue.shell("trap 'echo saved; exit 1' TERM; echo on; while :; do sleep 0.05; done")
+    job_id = queue.submit("sh", "-c", "trap 'echo saved; exit 1' TERM; echo on; while :; do sleep 0.05; done")
+    queue.lines_seen(job_id, 1)
+    aws.faults.add(SpotReclaim(jobs=job_id, after_s=20, notice_s=20))
+    job = queue.wait(job_id)
     assert job["statusReason"].startswith("Host EC2 (instance i-")
-    assert queue.lines(job)[-1] == "saved"
+    assert queue.lines(job) == ["on", "saved"]
 
 
 def test_a_job_without_memory_is_killed(aws: LocalAws, queue: CommandQueue) -> None:

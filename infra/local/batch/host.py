@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 class _Interruption:
     """Why a process does not go on to its own end. It has `grace_s` after SIGTERM; at 0 it is killed without one."""
 
-    ending: Ending
+    ending: Callable[[int], Ending]
+    """Of the exit code that the process then has."""
     grace_s: float
-    host_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,21 +96,23 @@ class Host:
             finally:
                 self._running.pop(job.id, None)
                 stream.write(process.close())
+                attempt.stopped_at = now_ms()
                 stream.end()
                 stream.deliver(now=True)
             if time.monotonic() < stream.opens_at:
                 on_late_logs(stream)
         self.closing.wait(self._faults.slowness(job, attempt.number, "RUNNING"))
-        return _ending(process, interruption)
+        code = process.exit_code()
+        assert code is not None
+        if interruption is not None:
+            return interruption.ending(code)
+        return Ending(EXITED, code, OUT_OF_MEMORY if process.was_killed else "")
 
     def _follow(self, process: Process, job: Job, attempt: Attempt, stream: LogStream) -> _Interruption | None:
         """Until the process has ended; why, if not by itself."""
         began = time.monotonic()
         interruption, kill_at = None, 0.0
-        stream.deliver()
-        while process.exit_code() is None:
-            stream.write(process.read(_TICK_S))
-            stream.deliver()
+        while True:
             now = time.monotonic()
             if interruption is None:
                 interruption = self._interruption(job, attempt, now - began)
@@ -120,22 +122,26 @@ class Host:
                         process.ask_to_end()
             if interruption is not None and (now >= kill_at or self.closing.is_set()):
                 process.kill()
-        return interruption
+            stream.deliver()
+            if process.exit_code() is not None:
+                return interruption
+            stream.write(process.read(_TICK_S))
 
     def _interruption(self, job: Job, attempt: Attempt, running_s: float) -> _Interruption | None:
         for loss in self._faults.on_job(SpotReclaim, job, attempt.number):
             if running_s >= loss.after_s - loss.notice_s:
-                ending = Ending(f"Host EC2 (instance {loss.instance}) terminated.")
-                return _Interruption(ending, min(loss.notice_s, loss.after_s), host_lost=True)
+                return _reclaim(loss)
         for kill in self._faults.on_job(OutOfMemory, job, attempt.number):
             if running_s >= kill.after_s:
-                return _Interruption(Ending(EXITED, reason=OUT_OF_MEMORY), 0.0)
+                return _Interruption(lambda _: Ending(EXITED, 137, OUT_OF_MEMORY), 0.0)
         if job.stopping.is_set():
-            grace_s = 0.0 if self.closing.is_set() else self._settings.grace_s
-            return _Interruption(Ending(job.stop_reason or "", is_final=True), grace_s)
-        if job.timeout_s is not None and running_s >= job.timeout_s:
-            return _Interruption(Ending(TIMED_OUT, is_final=True), self._settings.grace_s)
-        return None
+            reason = job.stop_reason or ""
+        elif job.timeout_s is not None and running_s >= job.timeout_s:
+            reason = TIMED_OUT
+        else:
+            return None
+        grace_s = 0.0 if self.closing.is_set() else self._settings.grace_s
+        return _Interruption(lambda code: Ending(reason, code, is_final=True), grace_s)
 
     def _stream(self, job: Job, attempt: Attempt) -> LogStream:
         late = max((fault.seconds for fault in self._faults.on_job(LateLogs, job, attempt.number)), default=0.0)
@@ -182,11 +188,12 @@ class Host:
         return str(json.loads(text)[key]) if key else text
 
 
-def _ending(process: Process, interruption: _Interruption | None) -> Ending:
-    code = process.exit_code()
-    if interruption is None:
-        return Ending(EXITED, exit_code=code, reason=OUT_OF_MEMORY if process.was_killed else "")
-    if interruption.host_lost:
-        finished = code == 0  # within the notice
-        return Ending(EXITED, exit_code=code) if finished else interruption.ending
-    return replace(interruption.ending, exit_code=code)
+def _reclaim(loss: SpotReclaim) -> _Interruption:
+    grace_s = min(loss.notice_s, loss.after_s)
+
+    def ending(code: int) -> Ending:
+        if code == 0 and grace_s > 0:
+            return Ending(EXITED, code)  # it had finished when the host went
+        return Ending(f"Host EC2 (instance {loss.instance}) terminated.")
+
+    return _Interruption(ending, grace_s)

@@ -160,7 +160,8 @@ class Job:
         self.status_reason = reason
         self.position = None
         if status.is_final:
-            self.stopped_at = now_ms()
+            ran = self.attempts[-1].stopped_at if self.attempts and not self.is_cancelled else None
+            self.stopped_at = ran or now_ms()
 
     def block(self, reason: str | None) -> None:
         """Say why it cannot be placed; None: it only waits for its turn."""

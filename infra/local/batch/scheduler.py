@@ -306,7 +306,9 @@ class Scheduler:
             self._changed.notify_all()
 
     def _ended(self, job: Job, attempt: Attempt, ending: Ending) -> None:
-        attempt.ending, attempt.stopped_at = ending, now_ms()
+        attempt.ending = ending
+        if attempt.stopped_at is None:  # it had no process
+            attempt.stopped_at = now_ms()
         job.attempts.append(attempt)
         job.current = None
         self._free_gpus = sorted([*self._free_gpus, *job.gpus])
