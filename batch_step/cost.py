@@ -1,0 +1,69 @@
+"""What a step cost: where its time went, and the money.
+
+Prices are USD per hour of a whole host: Batch pins a GPU to one container, so a GPU step has the host to itself. They
+are the launcher's to set; the defaults are list prices of us-east-1 (on demand, 2026) and a usual spot price, re-read
+before relying on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_PRICES: dict[str, float] = {
+    "g5.xlarge/on-demand": 1.006,
+    "g5.xlarge/spot": 0.45,
+}
+
+# (phase, from, to): between the times named; the first of several that is known counts.
+_PHASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("waiting_s", "submitted", ("starting", "running")),  # for a host: scale-up and boot
+    ("starting_s", "starting", ("running",)),  # image pull
+    ("loading_s", "taken", ("user_code",)),  # Python, imports, definitions, resources
+    ("user_code_s", "user_code", ("user_code_end",)),
+    ("uploading_s", "user_code_end", ("uploaded",)),
+)
+
+
+@dataclass
+class Timeline:
+    """When a step's job reached what, seconds since the epoch; states that were too short to be seen are missing."""
+
+    at: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, name: str, at: float) -> None:
+        self.at.setdefault(name, at)
+
+    def read_job(self, detail: Mapping[str, Any]) -> None:
+        """Takes what DescribeJobs knows (milliseconds)."""
+        for name, key in (("submitted", "createdAt"), ("running", "startedAt"), ("stopped", "stoppedAt")):
+            if detail.get(key):
+                self.at[name] = detail[key] / 1000
+
+    def phases(self) -> dict[str, float]:
+        """Seconds of each phase whose two ends are known; never negative, as clocks of two machines are compared."""
+        spans = {}
+        for phase, start, ends in _PHASES:
+            end = next((self.at[name] for name in ends if name in self.at), None)
+            if start in self.at and end is not None:
+                spans[phase] = round(max(0.0, end - self.at[start]), 3)
+        return spans
+
+
+def attempt_seconds(detail: Mapping[str, Any], until: float) -> float:
+    """Seconds that a job held a host, over all its attempts; the one that runs counts `until` (seconds, epoch)."""
+    spans = [(a.get("startedAt"), a.get("stoppedAt")) for a in detail.get("attempts", [])]
+    total = sum(float(stop - start) / 1000 for start, stop in spans if start and stop)
+    if detail.get("status") == "RUNNING" and detail.get("startedAt"):
+        total += max(0.0, until - float(detail["startedAt"]) / 1000)
+    return total
+
+
+def price_per_hour(prices: Mapping[str, float], instance_type: str | None, purchase: str | None) -> float | None:
+    """USD per hour, or None where the host or its price is not known: never a guess."""
+    return prices.get(f"{instance_type}/{purchase}") if instance_type and purchase else None
+
+
+def money(seconds: float, per_hour: float | None) -> float | None:
+    return None if per_hour is None else round(seconds / 3600 * per_hour, 6)

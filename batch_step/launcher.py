@@ -1,0 +1,180 @@
+"""The resource that assets ask for. A step that requires it runs as an AWS Batch job; with
+`dg.ResourceDefinition.none_resource()` in its place the same step runs in process.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from batch_step.cost import DEFAULT_PRICES
+from batch_step.dagster_internals import ReconstructableJob
+from batch_step.errors import ReferenceInvalid
+from batch_step.jobs import BatchJobs
+from batch_step.reference import CodeVersion, packages_of
+from batch_step.step_launch import StepLaunch, Terms
+
+TAG = "batch_step/"
+_TAGS = ("vcpus", "memory_mib", "gpus", "timeout_seconds", "queue", "job_definition", "reuse")
+
+with warnings.catch_warnings():
+    # Dagster prefers Pipes for new projects and has "no plan to remove" step launchers (its issue 27508). Pipes would
+    # split each asset into two programs; why a launcher was chosen stands in this package's README.
+    warnings.simplefilter("ignore", dg.SupersessionWarning)
+    _StepLauncher = dg.StepLauncher
+
+
+class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
+    """Runs the step that requires it as an AWS Batch job, and leaves the records that the step in process would leave.
+
+    Op tags of an asset override what is set here: `batch_step/vcpus`, `batch_step/memory_mib`, `batch_step/gpus`,
+    `batch_step/timeout_seconds`, `batch_step/queue`, `batch_step/job_definition`, `batch_step/reuse`.
+    """
+
+    channel: str = Field(description="s3://bucket/prefix, or the absolute path of a folder that both sides see.")
+    queue: str = Field(description="Name or ARN of the job queue.")
+    job_definition: str = Field(description="Name, name:revision or ARN; its image holds this code location.")
+    on_demand_queue: str | None = Field(default=None, description="Where to go when spot hosts keep being taken back.")
+    reclaims_before_on_demand: int = Field(default=2, ge=1, description="Reclaims of one step that move it there.")
+    reuse: Literal["run", "step"] = Field(
+        default="step",
+        description="'step': a job for each step. 'run': one job for a run's steps, so models stay loaded.",
+    )
+    idle_seconds: float = Field(default=60, gt=0, description="reuse='run': how long a job waits for the next step.")
+
+    vcpus: float | None = Field(default=None, description="None: what the job definition says; so for the next two.")
+    memory_mib: int | None = None
+    gpus: int | None = None
+    environment: dict[str, str] = Field(default={}, description="Set in the job, beside what its definition sets.")
+    worker_command: list[str] = Field(default=["python", "-m", "batch_step.worker"])
+    name_prefix: str = Field(default="dagster", description="Of job names; the reaper looks for it.")
+
+    timeout_seconds: float | None = Field(default=None, gt=0, description="Of user code; Batch gets two minutes more.")
+    infrastructure_retries: int = Field(
+        default=3,
+        ge=0,
+        description="How often a step is run again when a host or its job is lost; no RetryPolicy is charged.",
+    )
+    retry_delay_seconds: float = Field(default=5, ge=0, description="Before the first such retry; doubled each time.")
+    stuck_after_seconds: float = Field(
+        default=900, description="How long RUNNABLE may show one and the same reason; less than a boot kills good jobs."
+    )
+    lease_seconds: float = Field(
+        default=60, gt=0, description="A job stops itself when the run worker has been silent for so long."
+    )
+    takeover_seconds: float = Field(
+        default=20, gt=0, description="After so much silence a second run worker of the same run takes a step over."
+    )
+
+    follow_logs: bool = Field(default=True, description="Copy the job's log into the step's compute log.")
+    poll_seconds: float = Field(default=1.0, gt=0, description="Between two looks at the channel.")
+    describe_seconds: float = Field(default=5.0, gt=0, description="Between two DescribeJobs of this process.")
+    unknown_after_seconds: float = Field(default=30.0, gt=0, description="When a job that Batch does not list is lost.")
+    finish_grace_seconds: float = Field(default=10.0, description="For a job to end when its step is over.")
+
+    code_packages: list[str] | None = Field(
+        default=None, description="Packages whose sources must be the same on both sides; default: the code location's."
+    )
+    code_version: str | None = Field(
+        default=None, description="In their place, a name that the image holds in BATCH_STEP_CODE_VERSION."
+    )
+    prices: dict[str, float] = Field(
+        default=DEFAULT_PRICES, description="USD per host hour, by 'type/spot' and 'type/on-demand'."
+    )
+
+    def launch_step(self, step_context: dg.StepExecutionContext) -> Iterator[dg.DagsterEvent]:
+        """Called by Dagster in the process that would have run the step."""
+        terms = self._terms(step_context)
+        return StepLaunch(step_context, terms, self.batch_jobs(), lambda: self._is_last(step_context)).events()
+
+    def batch_jobs(self) -> BatchJobs:
+        """The Batch calls to make; a seam for other clients."""
+        return BatchJobs.from_environment()
+
+    def _terms(self, context: dg.StepExecutionContext) -> Terms:
+        tags = own_tags(context.op.tags)
+        return Terms(
+            channel=self.channel,
+            queue=tags.get("queue", self.queue),
+            job_definition=tags.get("job_definition", self.job_definition),
+            on_demand_queue=self.on_demand_queue,
+            reclaims_before_on_demand=self.reclaims_before_on_demand,
+            command=tuple(self.worker_command),
+            environment=self.environment,
+            name_prefix=self.name_prefix,
+            vcpus=_number(tags, "vcpus", self.vcpus),
+            memory_mib=_whole(tags, "memory_mib", self.memory_mib),
+            gpus=_whole(tags, "gpus", self.gpus),
+            timeout_s=_number(tags, "timeout_seconds", self.timeout_seconds),
+            infrastructure_retries=self.infrastructure_retries,
+            retry_delay_s=self.retry_delay_seconds,
+            shared=tags.get("reuse", self.reuse) == "run",
+            idle_s=self.idle_seconds,
+            follow_logs=self.follow_logs,
+            poll_s=self.poll_seconds,
+            describe_every_s=self.describe_seconds,
+            unknown_after_s=self.unknown_after_seconds,
+            lease_s=self.lease_seconds,
+            takeover_s=self.takeover_seconds,
+            stuck_after_s=self.stuck_after_seconds,
+            finish_grace_s=self.finish_grace_seconds,
+            code=self._code_version(context),
+            prices=self.prices,
+        )
+
+    def _code_version(self, context: dg.StepExecutionContext) -> CodeVersion:
+        if self.code_version is not None:
+            return CodeVersion("named", self.code_version)
+        if not isinstance(context.job, ReconstructableJob):
+            raise ReferenceInvalid(
+                "the run's job exists in this process only, so no other one can load it",
+                remedy="Launch it from a code location; in `dg.materialize` give none_resource() for the launcher",
+            )
+        return CodeVersion.of_packages(self.code_packages or packages_of(context.job))
+
+    @staticmethod
+    def _is_last(context: dg.StepExecutionContext) -> bool:
+        """Whether no further step of the run asks for a launcher. Dynamic steps are not known: idle time ends those."""
+        job = context.job_def
+        steps = set()
+        for handle in job.graph.iterate_node_handles():
+            node = job.get_node(handle)
+            keys = getattr(node.definition, "required_resource_keys", None) or set()
+            if node.name and any(isinstance(getattr(context.resources, k, None), _StepLauncher) for k in keys):
+                steps.add(str(handle))
+        stats = context.instance.get_run_step_stats(context.run_id)
+        over = {
+            s.step_key for s in stats if s.status is not None and s.status.value in ("SUCCESS", "FAILURE", "SKIPPED")
+        }
+        return not steps - over - {context.step.key}
+
+
+def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """This package's tags of an op, without their prefix. Refuses names that it does not have."""
+    mine = {k.removeprefix(TAG): v for k, v in tags.items() if k.startswith(TAG)}
+    unknown = sorted(mine.keys() - set(_TAGS))
+    if unknown:
+        raise ValueError(f"op tag {TAG}{unknown[0]}: there are {', '.join(TAG + t for t in _TAGS)}")
+    return mine
+
+
+def _number(tags: Mapping[str, str], name: str, default: float | None) -> float | None:
+    if name not in tags:
+        return default
+    try:
+        return float(tags[name])
+    except ValueError:
+        raise ValueError(f"op tag {TAG}{name}={tags[name]!r} is not a number") from None
+
+
+def _whole(tags: Mapping[str, str], name: str, default: int | None) -> int | None:
+    value = _number(tags, name, None)
+    if value is None:
+        return default
+    if value != int(value):
+        raise ValueError(f"op tag {TAG}{name}={tags[name]!r} is not a whole number")
+    return int(value)

@@ -1,0 +1,426 @@
+"""One step of one run, from the launcher's call to its final event: as many jobs as the infrastructure budget allows.
+
+Each job has a channel of its own, `<base>/<run>/<step>/<attempt>.<loss>`, in which the step runs at most once. A run
+worker that resumes a run walks the same channels: it replays what is finished and follows what is in flight.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import dagster as dg
+
+from batch_step import clients, console, cost, shared_job
+from batch_step.channel import ABANDONED, EXECUTION, JOB, REFERENCE, Channel, open_channel, path_part
+from batch_step.claim import Claim
+from batch_step.dagster_internals import step_context_to_step_run_ref
+from batch_step.errors import StepLost
+from batch_step.failures import Evidence, FailureClass, RetriedBy, classify
+from batch_step.following import Following, StepEnd, StepEvents, engine_event, identity
+from batch_step.jobs import BatchJobs, JobRequest
+from batch_step.limits import job_name, tag_value
+from batch_step.logs import LogFollower, LogStream
+from batch_step.partitions import dynamic_partitions_of
+from batch_step.records import Abandoned, Execution, JobRecord, WorkerError
+from batch_step.reference import CodeVersion, StepReference
+from batch_step.watcher import JobWatch, watcher_of
+
+RUN_TAG, STEP_TAG, PARTITION_TAG = "dagster/run_id", "dagster/step", "dagster/partition"
+_SLOWEST_RETRY_S = 120.0
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What one step runs under: the launcher's settings with the asset's op tags over them. Times in seconds."""
+
+    channel: str
+    queue: str
+    job_definition: str
+    on_demand_queue: str | None
+    reclaims_before_on_demand: int
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    name_prefix: str
+    vcpus: float | None
+    memory_mib: int | None
+    gpus: int | None
+    timeout_s: float | None
+    infrastructure_retries: int
+    retry_delay_s: float
+    shared: bool
+    idle_s: float
+    follow_logs: bool
+    poll_s: float
+    describe_every_s: float
+    unknown_after_s: float
+    lease_s: float
+    takeover_s: float
+    stuck_after_s: float
+    finish_grace_s: float
+    code: CodeVersion
+    prices: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def beat_s(self) -> float:
+        return min(self.lease_s, self.takeover_s) / 4
+
+    def queue_after(self, losses: list[Abandoned]) -> str:
+        """The on-demand queue once spot, or the lack of hosts, has cost this step enough."""
+        gone = (FailureClass.SPOT_RECLAIMED.name, FailureClass.CAPACITY_SHORT.name)
+        reclaims = sum(loss.failure in gone for loss in losses)
+        if self.on_demand_queue is not None and reclaims >= self.reclaims_before_on_demand:
+            return self.on_demand_queue
+        return self.queue
+
+    @property
+    def queues(self) -> set[str]:
+        return {q for q in (self.queue, self.on_demand_queue) if q}
+
+
+@dataclass
+class Carrier:
+    """The job that carries the step, and where it was put in line if the job serves several."""
+
+    job_id: str
+    queue: str
+    adopted: bool
+    session: Channel | None = None
+
+
+class StepLaunch:
+    """Runs the step of `context` as Batch jobs; `events` is what `StepLauncher.launch_step` returns."""
+
+    def __init__(
+        self, context: dg.StepExecutionContext, terms: Terms, jobs: BatchJobs, is_last: Callable[[], bool]
+    ) -> None:
+        self._context, self._terms, self._jobs, self._is_last = context, terms, jobs, is_last
+        self._attempt = context.previous_attempt_count
+        self._money = 0.0
+        self._recorded: Counter[Any] | None = None
+
+    def events(self) -> Iterator[dg.DagsterEvent]:
+        losses: list[Abandoned] = []
+        while True:
+            channel = open_channel(self._channel_uri(len(losses)))
+            loss = Abandoned.read(channel, ABANDONED)
+            if loss is None:
+                loss = yield from self._one_job(channel, losses)
+            if loss is None:
+                return  # never raise after a final event: Dagster cannot digest both (its issue 10086)
+            losses.append(loss)
+            failure = FailureClass[loss.failure]
+            if failure.retried_by is not RetriedBy.LAUNCHER or len(losses) > self._terms.infrastructure_retries:
+                raise self._lost(failure, losses)
+            delay = min(_SLOWEST_RETRY_S, self._terms.retry_delay_s * 2 ** (len(losses) - 1))
+            yield self._event(
+                f"{failure.summary}; trying again in {delay:.0f} s on {self._terms.queue_after(losses)}"
+                f" ({len(losses)} of {self._terms.infrastructure_retries} infrastructure retries)"
+            )
+            self._wait(delay)
+
+    def _channel_uri(self, loss: int) -> str:
+        step = path_part(self._context.step.key)
+        return f"{self._terms.channel.rstrip('/')}/{self._context.run_id}/{step}/{self._attempt}.{loss}"
+
+    # One job: until the step is over (None) or the job is given up.
+
+    def _one_job(self, channel: Channel, losses: list[Abandoned]) -> Generator[dg.DagsterEvent, None, Abandoned | None]:
+        claim = Claim(channel, self._terms.beat_s, self._terms.takeover_s)
+        yield from self._take(claim)
+        with claim:
+            if not claim.is_first and (given_up := Abandoned.read(channel, ABANDONED)) is not None:
+                return given_up
+            if channel.get(REFERENCE) is None:
+                channel.put(REFERENCE, self._reference().dump())
+            for replaced in itertools.count():
+                carrier = self._carrier(channel, self._terms.queue_after(losses))
+                end = yield from self._follow(channel, claim, carrier)
+                if end.evidence is None:
+                    return None
+                failure = classify(end.evidence)
+                untaken = end.untaken and failure.retried_by is RetriedBy.LAUNCHER
+                if not untaken or carrier.session is None or replaced == self._terms.infrastructure_retries:
+                    loss = Abandoned(failure.name, end.evidence.why, carrier.job_id)
+                    loss.write(channel, ABANDONED)
+                    return loss
+                # A shared job that ended between two steps is simply replaced: nothing of this step was lost.
+                shared_job.close(carrier.session, "ended")
+                channel.put(JOB, b"null")
+                yield self._event(f"Batch job {carrier.job_id} ended before it took this step; another one will")
+        raise AssertionError("count() does not end")
+
+    def _take(self, claim: Claim) -> Iterator[dg.DagsterEvent]:
+        told = False
+        while not claim.try_take():
+            if not told:
+                told = True
+                yield self._event("Another run worker follows this step; waiting until it ends or goes silent")
+            self._wait(self._terms.poll_s)
+
+    def _reference(self) -> StepReference:
+        return StepReference(
+            step=step_context_to_step_run_ref(self._context),
+            partitions=dynamic_partitions_of(self._context),
+            code=self._terms.code,
+            lease_seconds=self._terms.lease_s,
+            timeout_seconds=self._terms.timeout_s,
+        )
+
+    # Which job.
+
+    def _carrier(self, channel: Channel, queue: str) -> Carrier:
+        record = _job_of(channel)
+        execution = Execution.read(channel, EXECUTION)
+        if record is not None:
+            session = open_channel(record.session) if record.session else None
+            return Carrier(
+                execution.job_id if execution and execution.job_id else record.job_id, record.queue, True, session
+            )
+        if execution is not None and execution.job_id:
+            return Carrier(execution.job_id, queue, adopted=True)
+        return self._put_in_line(channel, queue) if self._terms.shared else self._own_job(channel, queue)
+
+    def _own_job(self, channel: Channel, queue: str) -> Carrier:
+        request = self._request(queue, channel.uri, [*self._terms.command, channel.uri], self._context.step.key)
+        job_id, adopted = self._jobs.submit_or_adopt(request, self._terms.queues)
+        JobRecord(job_id, queue, time.time(), adopted).write(channel, JOB)
+        return Carrier(job_id, queue, adopted)
+
+    def _put_in_line(self, channel: Channel, queue: str) -> Carrier:
+        """Into the run's job for steps of this kind; a new one where there is none that takes more."""
+        root = f"{self._terms.channel.rstrip('/')}/{self._context.run_id}/jobs-{self._kind(queue)}"
+        for number in itertools.count():
+            session = open_channel(f"{root}/{number}")
+            record = self._session_job(session, queue)
+            if record is None or shared_job.enqueue(session, channel.uri) is None:
+                continue
+            JobRecord(record.job_id, queue, record.submitted_at, session=session.uri).write(channel, JOB)
+            return Carrier(record.job_id, queue, record.adopted, session)
+        raise AssertionError("count() does not end")
+
+    def _session_job(self, session: Channel, queue: str) -> JobRecord | None:
+        """The job of a session, submitted if need be; None when it has ended."""
+        record = _job_of(session)
+        if record is None:
+            claim = Claim(session, self._terms.beat_s, self._terms.takeover_s)
+            while not claim.try_take() and (record := _job_of(session)) is None:
+                self._wait(self._terms.poll_s)
+            if record is None:
+                with claim:
+                    record = _job_of(session)
+                    if record is None:
+                        command = [*self._terms.command, "--serve", f"{self._terms.idle_s:g}", session.uri]
+                        request = self._request(queue, session.uri, command, "run")
+                        job_id, adopted = self._jobs.submit_or_adopt(request, self._terms.queues)
+                        record = JobRecord(job_id, queue, time.time(), adopted)
+                        record.write(session, JOB)
+                        return record
+        with self._watcher().watch(record.job_id) as watch:
+            watch.changed.wait(self._terms.unknown_after_s)
+            return None if watch.ended else record
+
+    def _kind(self, queue: str) -> str:
+        """Steps share a job only if they ask for the same machine and the same image."""
+        t = self._terms
+        kind = (queue, t.job_definition, t.vcpus, t.memory_mib, t.gpus, sorted(t.environment.items()))
+        return sha256(repr(kind).encode()).hexdigest()[:8]
+
+    def _request(self, queue: str, uri: str, command: list[str], label: str) -> JobRequest:
+        t, run = self._terms, self._context.dagster_run
+        tags = {RUN_TAG: run.run_id, STEP_TAG: label, PARTITION_TAG: run.tags.get("dagster/partition", "")}
+        step_limit = None if t.timeout_s is None or t.shared else max(60, int(t.timeout_s) + 120)
+        return JobRequest(
+            # The digest is of the channel's address: this run, step, attempt and loss, and nothing else, has this name.
+            name=job_name(t.name_prefix, label, run.run_id[:8], unique=sha256(uri.encode()).hexdigest()[:16]),
+            queue=queue,
+            definition=t.job_definition,
+            command=command,
+            environment=t.environment,
+            tags={k: tag_value(v) for k, v in tags.items() if v},
+            vcpus=t.vcpus,
+            memory_mib=t.memory_mib,
+            gpus=t.gpus,
+            timeout_s=step_limit,
+        )
+
+    # Following it.
+
+    def _follow(self, channel: Channel, claim: Claim, carrier: Carrier) -> Generator[dg.DagsterEvent, None, StepEnd]:
+        yield self._event(self._submitted(carrier), self._links(carrier.job_id, channel))
+        events = StepEvents(self._context, channel, self._already_recorded(claim))
+        job_id = carrier.job_id
+        while True:
+            with self._watcher().watch(job_id) as watch, self._terminating(job_id):
+                following = self._following(channel, claim, watch, events, carrier)
+                end = yield from following.run()
+                if end.taken_by is None:
+                    yield from self._conclude(channel, carrier, watch, following, end)
+                    return end
+                job_id = end.taken_by
+            yield self._event(f"Batch job {job_id} has taken this step before; following that one")
+
+    def _following(
+        self, channel: Channel, claim: Claim, watch: JobWatch, events: StepEvents, carrier: Carrier
+    ) -> Following:
+        since = None if carrier.session is None else int(time.time() * 1000)
+        return Following(
+            context=self._context,
+            channel=channel,
+            claim=claim,
+            watch=watch,
+            events=events,
+            log=LogFollower(clients.client("logs") if self._terms.follow_logs else None, _print, since_ms=since),
+            timeline=cost.Timeline(),
+            shared=carrier.session is not None,
+            poll_seconds=self._terms.poll_s,
+            stuck_after_seconds=self._terms.stuck_after_s,
+            position=lambda: self._jobs.queue_position(carrier.queue, watch.job_id),
+        )
+
+    def _conclude(
+        self, channel: Channel, carrier: Carrier, watch: JobWatch, following: Following, end: StepEnd
+    ) -> Iterator[dg.DagsterEvent]:
+        following.log.close(LogStream.of_job(watch.detail))
+        if not watch.ended and end.evidence is not None and not end.untaken:
+            self._jobs.terminate(watch.job_id, f"batch_step: {end.evidence.why}")
+        if end.final is None:
+            assert end.evidence is not None
+            yield self._failure_event(channel, watch, following.log, end.evidence)
+            return
+        event = end.final.dagster_event
+        assert event is not None
+        error = None if event.is_step_success else WorkerError.read(channel, "error.json")
+        if error is not None:
+            yield self._failure_event(channel, watch, following.log, Evidence(error=error))
+        yield self._event("What the step took", self._accounts(channel, watch, following, carrier))
+        final = following.events.store_final()
+        if carrier.session is not None and not event.is_step_up_for_retry and self._is_last():
+            shared_job.close(carrier.session, "the run has no more steps for it")
+        if carrier.session is None:
+            self._watcher().end_later(watch.job_id, self._terms.finish_grace_s)
+        yield final
+
+    def _already_recorded(self, claim: Claim) -> Counter[Any]:
+        if claim.is_first:
+            return Counter()
+        entries = self._context.instance.all_logs(self._context.run_id)
+        return Counter(identity(e) for e in entries if e.step_key == self._context.step.key)
+
+    @contextmanager
+    def _terminating(self, job_id: str) -> Iterator[None]:
+        """A run that is terminated takes its job along. Any other way out leaves the job to the lease: a run worker
+        that resumes the run within that time finds it running."""
+        try:
+            yield
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            self._event(f"The run was terminated: stopping Batch job {job_id}")
+            self._jobs.terminate(job_id, f"Dagster run {self._context.run_id} was terminated")
+            raise
+
+    # What people are told.
+
+    def _submitted(self, carrier: Carrier) -> str:
+        verb = "Following" if carrier.adopted else "In line for" if carrier.session is not None else "Submitted"
+        return f"{verb} Batch job {carrier.job_id} on {carrier.queue}"
+
+    def _links(self, job_id: str, channel: Channel | None = None) -> dict[str, Any]:
+        links: dict[str, Any] = {
+            "job": dg.MetadataValue.text(job_id),
+            "console": dg.MetadataValue.url(console.job_url(self._jobs.region, job_id)),
+        }
+        if channel is not None:
+            links["channel"] = dg.MetadataValue.path(channel.uri)
+        return links
+
+    def _failure_event(
+        self, channel: Channel, watch: JobWatch, log: LogFollower, evidence: Evidence
+    ) -> dg.DagsterEvent:
+        failure = classify(evidence)
+        metadata = {**self._links(watch.job_id, channel), **self._explain(failure, evidence.why)}
+        stream = LogStream.of_job(watch.detail)
+        if stream is not None:
+            metadata["log"] = dg.MetadataValue.url(console.log_url(self._jobs.region, stream.group, stream.name))
+            if not self._terms.follow_logs:
+                log = LogFollower(clients.client("logs"), lambda _: None)
+                log.close(stream)
+        if log.tail:
+            metadata["last log lines"] = dg.MetadataValue.md("```\n" + "\n".join(log.tail) + "\n```")
+        return self._event(f"{failure.name}: {failure.summary}. {evidence.why}", metadata)
+
+    @staticmethod
+    def _explain(failure: FailureClass, why: str) -> dict[str, Any]:
+        return {
+            "failure": failure.name,
+            "reason": why,
+            "retried by": failure.retried_by.value,
+            "what to do": failure.remedy,
+        }
+
+    def _accounts(self, channel: Channel, watch: JobWatch, following: Following, carrier: Carrier) -> dict[str, Any]:
+        timeline = following.timeline
+        timeline.read_job(watch.detail)
+        metadata: dict[str, Any] = {name: dg.MetadataValue.float(s) for name, s in timeline.phases().items()}
+        execution = Execution.read(channel, EXECUTION)
+        kind, purchase = (execution.instance_type, execution.purchase) if execution else (None, None)
+        until = timeline.at.get("uploaded", time.time())
+        if carrier.session is None:
+            seconds = cost.attempt_seconds(watch.detail, until)
+        else:  # of a job that serves several steps, this step's own part
+            seconds = max(0.0, until - timeline.at.get("taken", until))
+        per_hour = cost.price_per_hour(self._terms.prices, kind, purchase)
+        spent = cost.money(seconds, per_hour)
+        metadata["host_s"] = dg.MetadataValue.float(round(seconds, 3))
+        metadata["host"] = dg.MetadataValue.text(f"{kind or 'unknown type'}, {purchase or 'unknown purchase'}")
+        metadata["cost_usd"] = (
+            dg.MetadataValue.text("unknown: no price for this host") if spent is None else dg.MetadataValue.float(spent)
+        )
+        return {**metadata, **self._links(watch.job_id)}
+
+    def _lost(self, failure: FailureClass, losses: list[Abandoned]) -> BaseException:
+        """What Dagster is told when no job finished the step."""
+        why = f"{failure.summary}: {losses[-1].why}"
+        if failure.retried_by is RetriedBy.LAUNCHER:
+            why = f"{why} (after {len(losses)} jobs)"
+        cause = StepLost(why, where=f"step {self._context.step.key}", remedy=failure.remedy)
+        policy = self._context.op_retry_policy
+        if policy is not None and failure.retried_by is not RetriedBy.NOBODY:
+            retry = dg.RetryRequested(policy.max_retries, policy.calculate_delay(self._attempt + 1))
+            retry.__cause__ = cause
+            return retry
+        metadata = {**self._explain(failure, losses[-1].why), "jobs": ", ".join(x.job_id or "?" for x in losses)}
+        if losses[-1].job_id:
+            metadata |= self._links(losses[-1].job_id)
+        error = dg.Failure(f"{failure.name}: {cause}", metadata=metadata, allow_retries=False)
+        error.__cause__ = cause
+        return error
+
+    def _event(self, message: str, metadata: dict[str, Any] | None = None) -> dg.DagsterEvent:
+        return engine_event(self._context, message, metadata)
+
+    # Waiting.
+
+    def _watcher(self) -> Any:
+        return watcher_of(self._jobs, self._terms.describe_every_s, self._terms.unknown_after_s)
+
+    @staticmethod
+    def _wait(seconds: float) -> None:
+        with dg.raise_execution_interrupts():
+            time.sleep(seconds)
+
+
+def _job_of(channel: Channel) -> JobRecord | None:
+    data = channel.get(JOB)
+    return None if data in (None, b"null") else JobRecord.read(channel, JOB)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)

@@ -1,0 +1,91 @@
+"""Running toy assets, and looking at what a run recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import dagster as dg
+
+from batch_step.dagster_internals import ReconstructableJob
+
+MODULE = "tests.batch_step.assets_under_test"
+
+
+def reconstructable(definitions: str) -> ReconstructableJob:
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+    return ReconstructableRepository.for_module(MODULE, definitions).get_reconstructable_job("__ASSET_JOB")
+
+
+@dataclass
+class Toys:
+    """The toy assets under one instance. `settings` are the launcher's."""
+
+    instance: dg.DagsterInstance
+    outputs: Path
+    settings: dict[str, Any]
+    definitions: str = "remote"
+
+    def add_videos(self, *keys: str) -> None:
+        self.instance.add_dynamic_partitions("toy_videos", list(keys))
+
+    def run(
+        self,
+        *assets: str,
+        partition: str | None = None,
+        between: tuple[str, str] | None = None,
+        checks: bool = False,
+        ops: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> dg.JobExecutionResult:
+        """Materializes assets for a partition or a range; `ops` is config by asset, `settings` the launcher's."""
+        tags = {"dagster/partition": partition} if partition else {}
+        if between:
+            tags = {"dagster/asset_partition_range_start": between[0], "dagster/asset_partition_range_end": between[1]}
+        resources: dict[str, Any] = {"io_manager": {"config": {"base": str(self.outputs)}}}
+        if self.definitions != "local":
+            resources["gpu"] = {"config": {**self.settings, **settings}}
+        config: dict[str, Any] = {"resources": resources}
+        if ops:
+            config["ops"] = {name: {"config": op} for name, op in ops.items()}
+        return dg.execute_job(
+            reconstructable(self.definitions),
+            self.instance,
+            run_config=config,
+            tags=tags,
+            asset_selection=[dg.AssetKey(a) for a in assets],
+        )
+
+    def jobs(self, queue: str = "gpu") -> list[dict[str, Any]]:
+        """All Batch jobs of a queue, in full."""
+        batch = boto3.client("batch")
+        found = batch.list_jobs(jobQueue=queue, filters=[{"name": "JOB_NAME", "values": ["dagster*"]}])[
+            "jobSummaryList"
+        ]
+        ids = [job["jobId"] for job in found]
+        return sorted(batch.describe_jobs(jobs=ids)["jobs"], key=lambda j: j["createdAt"]) if ids else []
+
+
+def kinds(result: dg.JobExecutionResult, instance: dg.DagsterInstance, step: str) -> list[str]:
+    """The types of a step's stored events, without what tells of the launching."""
+    entries = instance.all_logs(result.run_id)
+    found = [e.dagster_event.event_type_value for e in entries if e.dagster_event and e.step_key == step]
+    return [kind for kind in found if kind not in ("ENGINE_EVENT",)]
+
+
+def messages(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -> list[str]:
+    """What the run's engine events say."""
+    return [
+        e.dagster_event.message or ""
+        for e in instance.all_logs(result.run_id)
+        if e.dagster_event and e.dagster_event.event_type_value == "ENGINE_EVENT"
+    ]
+
+
+def ran(folder: Path) -> Counter[str]:
+    """How often each `behave` step ran."""
+    return Counter(file.name.split(".")[0] for file in folder.glob("*"))
