@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,9 +17,10 @@ from resources.warehouse import Video, connect
 from resources.weights import Catalogue
 from sentinel_assets import report
 from sentinel_assets.analysis import Outcome, analyse, fetch_weights
+from sentinel_assets.development import dagster_pages, ended_by_signals
 from sentinel_assets.search import search_hits
 from sentinel_assets.vision.errors import StoreUnavailable
-from sentinel_assets.workplace import Workplace, dagster_home, open_workplace
+from sentinel_assets.workplace import Workplace, open_workplace
 
 _POLL_S = 0.3  # between two looks at the video's row for the progress bar
 
@@ -76,28 +75,12 @@ def serve(port: int | None, *, out: Console, err: Console) -> int:
     """Dagster's web pages and daemon on loopback, over the same data as the commands, until Ctrl-C."""
     settings = Settings.from_env()
     fetch_weights_with_bar(settings, err)
-    with dagster_home(settings), connect(settings) as warehouse:
-        # The run workers take the address from here: the server's port is another at each start.
-        environment = {**os.environ, "SENTINEL_HOME": str(settings.home)}
-        chosen = port or _free_port()
-        command = [
-            sys.executable,
-            "-m",
-            "dagster",
-            "dev",
-            "-m",
-            "sentinel_assets.definitions",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(chosen),
-        ]
-        out.print(f"Dagster UI: http://127.0.0.1:{chosen}   (Ctrl-C stops it; {len(warehouse.videos())} videos so far)")
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - our own interpreter
+    with ended_by_signals():
         try:
-            return process.wait()
+            with dagster_pages(settings, port) as (address, process):
+                out.print(f"Dagster UI  {address}/asset-groups\nCtrl-C stops it.")
+                return process.wait()
         except KeyboardInterrupt:
-            process.wait()  # it was interrupted too, and stops its own children first
             return 0
 
 
@@ -193,9 +176,3 @@ def _print_outcome(outcome: Outcome, place: Workplace, out: Console) -> None:
         out.print(f"[yellow]note:[/yellow] {escape(warning)}")
     if events:
         out.print(report.events_table(events))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
