@@ -46,8 +46,9 @@ def _of_one(track: TrackFeatures, parameters: BehaviorParameters) -> list[Findin
     stretches = timeline(track, parameters)
     falls, rest = judge_lying(track, stretches, parameters)
     picks = _merged(find_picking(track, stretches, parameters), parameters)
-    picks = [pick for pick in picks if not any(_overlap(pick, fall) for fall in falls)]
-    thefts = _merged(find_theft(track, picks, parameters), parameters)
+    # On the way down and on the floor hands go everywhere.
+    picks = [pick for pick in picks if not any(_overlap(pick, fall, parameters.bridge_s) for fall in falls)]
+    thefts = _merged(find_theft(track, stretches, picks, parameters), parameters)
     postures = _joined([_posture(track, stretch, parameters) for stretch in rest])
     return [*postures, *falls, *picks, *thefts, *find_anomalies(track, stretches, parameters)]
 
@@ -126,5 +127,5 @@ def _union(one: Finding, other: Finding) -> Finding:
     )
 
 
-def _overlap(one: Finding, other: Finding) -> bool:
-    return one.start_s < other.end_s and other.start_s < one.end_s
+def _overlap(one: Finding, other: Finding, margin_s: float) -> bool:
+    return one.start_s < other.end_s + margin_s and other.start_s < one.end_s + margin_s

@@ -50,6 +50,8 @@ def find_violence(tracks: list[TrackFeatures], parameters: BehaviorParameters) -
 
 
 def _pair(one: TrackFeatures, other: TrackFeatures, parameters: BehaviorParameters) -> _Pair | None:
+    if one.samples[-1] < other.samples[0] or other.samples[-1] < one.samples[0]:
+        return None
     _, a, b = np.intersect1d(one.samples, other.samples, return_indices=True)
     if len(a) < 2:
         return None

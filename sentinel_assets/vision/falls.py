@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
-from sentinel_assets.vision.features import Array, TrackFeatures
+from sentinel_assets.vision.features import Array, Mask, TrackFeatures
 from sentinel_assets.vision.findings import Finding
-from sentinel_assets.vision.postures import UPRIGHT, Stretch, looks_of
+from sentinel_assets.vision.postures import POSTURES, UPRIGHT, Stretch, looks_of, memberships
 from sentinel_assets.vision.skeleton import HIPS, middle
 
 _TIME_TOLERANCE_S = 0.1
@@ -23,6 +23,8 @@ class _Descent:
     from_posture: str
     before: int
     """Last sample in which the person was up."""
+    leaving: int
+    """Last sample that looks upright by itself: with the next one the way down has begun."""
     start_s: float
     transition_s: float
     hip_drop: float
@@ -38,10 +40,12 @@ def judge_lying(
     """
     findings: list[Finding] = []
     rest: list[Stretch] = []
+    up = [POSTURES.index(posture) for posture in (*UPRIGHT, "sitting")]
+    looks_up = memberships(track, parameters)[:, up].max(axis=1) >= parameters.unknown_score
     for first, last in _lyings(stretches, parameters):
         lying = replace(stretches[first], last=stretches[last].last, end_s=stretches[last].end_s)
         recovered = last + 1 < len(stretches) and stretches[last + 1].posture in UPRIGHT
-        descent = _descent(track, stretches, first, parameters)
+        descent = _descent(track, looks_up, stretches, first, parameters)
         finding = _collapse(track, lying, descent, recovered, parameters) if descent is not None else None
         if finding is None:
             finding = _merely_lying(track, lying, descent, recovered, parameters)
@@ -50,7 +54,8 @@ def judge_lying(
     for stretch in stretches:
         if stretch.posture == "lying" or any(a <= stretch.start_s and stretch.end_s <= b for a, b in taken):
             continue
-        rest.append(stretch)
+        cuts = [f.start_s for f in findings if stretch.start_s < f.start_s < stretch.end_s]
+        rest.append(replace(stretch, end_s=min(cuts)) if cuts else stretch)
     return findings, rest
 
 
@@ -62,7 +67,7 @@ def _lyings(stretches: list[Stretch], parameters: BehaviorParameters) -> list[tu
             continue
         if runs:
             between = stretches[runs[-1][1] + 1 : i]
-            short = sum(s.duration_s for s in between) <= parameters.bridge_s
+            short = sum(s.duration_s for s in between) <= parameters.bridge_s + _TIME_TOLERANCE_S
             if short and all(s.posture not in UPRIGHT for s in between):
                 runs[-1] = (runs[-1][0], i)
                 continue
@@ -71,7 +76,7 @@ def _lyings(stretches: list[Stretch], parameters: BehaviorParameters) -> list[tu
 
 
 def _descent(
-    track: TrackFeatures, stretches: list[Stretch], lying: int, parameters: BehaviorParameters
+    track: TrackFeatures, looks_up: Mask, stretches: list[Stretch], lying: int, parameters: BehaviorParameters
 ) -> _Descent | None:
     """How the person went from the last posture that counts to lying; None where that was not seen."""
     first = stretches[lying].first
@@ -79,11 +84,11 @@ def _descent(
     quick = parameters.fall_transition_s - max(0.0, 1.0 - min(track.interval_s, 1.0))
     if upright is not None and track.times_s[first] - track.times_s[upright[1]] <= quick + _TIME_TOLERANCE_S:
         stretch, before = upright
-        return _measured(track, stretch, before, stretches[lying])
+        return _measured(track, looks_up, stretch, before, stretches[lying])
     seat = stretches[lying - 1] if lying > 0 and stretches[lying - 1].posture == "sitting" else None
     if seat is None or track.times_s[first] - track.times_s[seat.last] > quick + _TIME_TOLERANCE_S:
         return None
-    descent = _measured(track, seat, seat.last, stretches[lying])
+    descent = _measured(track, looks_up, seat, seat.last, stretches[lying])
     return descent if descent.hip_drop >= parameters.fall_hip_drop else None
 
 
@@ -104,7 +109,7 @@ def _last_up(track: TrackFeatures, stretches: list[Stretch], lying: int) -> tupl
     return None
 
 
-def _measured(track: TrackFeatures, stretch: Stretch, before: int, lying: Stretch) -> _Descent:
+def _measured(track: TrackFeatures, looks_up: Mask, stretch: Stretch, before: int, lying: Stretch) -> _Descent:
     """Drop of the hips and rise of the lowest point, H, from the time up to the time down.
 
     Medians over the seconds before and after: the samples next to the change may lie on the way.
@@ -118,12 +123,15 @@ def _measured(track: TrackFeatures, stretch: Stretch, before: int, lying: Stretc
     hips = middle(track.keypoints, HIPS)[:, 1]
     height = track.height[before]
     drop = (_median(hips[after]) - _median(hips[previous])) / height
-    standing = previous[~track.cut[previous, 3]]
-    rise = (_median(track.boxes[standing, 3]) - _median(track.boxes[after, 3])) / height
+    # Feet below the frame's edge stood lower still, so there the rise is at least this.
+    rise = (_median(track.boxes[previous, 3]) - _median(track.boxes[after, 3])) / height
+    surely = np.flatnonzero(looks_up[stretch.first : before + 1])
+    leaving = stretch.first + int(surely[-1]) if len(surely) else before
     return _Descent(
         stretch.label,
         before,
-        min(stretch.end_s, float(track.times_s[lying.first])),
+        leaving,
+        float(track.times_s[leaving : leaving + 2].mean()),
         float(track.times_s[lying.first] - track.times_s[before]),
         float(drop),
         float(rise),
@@ -169,7 +177,7 @@ def _collapse(
             "fall_rise": parameters.fall_rise,
             "fall_hip_drop": parameters.fall_hip_drop,
         },
-        samples=track.samples[descent.before : lying.last + 1].tolist(),
+        samples=track.samples[descent.leaving : lying.last + 1].tolist(),
         needs_review=hold_s < parameters.hold_s,
     )
 

@@ -13,6 +13,7 @@ from sentinel_assets.vision.errors import TableError
 from sentinel_assets.vision.skeleton import ANKLES, ELBOWS, HIPS, KNEES, SHOULDERS, WRISTS, angle_deg, lean_deg, middle
 from sentinel_assets.vision.stature import standing_heights
 from sentinel_assets.vision.tables import Sampling
+from sentinel_assets.vision.windows import windows
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -226,8 +227,8 @@ def _speed(
     rows = np.column_stack([np.where(cut[:, 3], np.nan, boxes[:, 3]), np.where(cut[:, 1], np.nan, boxes[:, 1]), ankles])
     half = max(p.speed_window_s / 2, interval_s) + interval_s / 4
     speed = np.full(len(times_s), np.nan)
-    for i, time_s in enumerate(times_s):
-        near = np.flatnonzero((np.abs(times_s - time_s) <= half) & (np.abs(tall - tall[i]) < _SAME_HEIGHT))
+    for i, window in enumerate(windows(times_s, half)):
+        near = window.start + np.flatnonzero(np.abs(tall[window] - tall[i]) < _SAME_HEIGHT)
         if len(near) < 2:
             continue
         down = _agreed([_slope(times_s[near], row[near]) for row in rows.T if not np.isnan(row[near]).any()])

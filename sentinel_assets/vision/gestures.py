@@ -9,9 +9,14 @@ from sentinel_assets.vision.behavior_parameters import BehaviorParameters
 from sentinel_assets.vision.features import Array, Mask, TrackFeatures
 from sentinel_assets.vision.findings import Finding
 from sentinel_assets.vision.postures import Stretch
+from sentinel_assets.vision.windows import windows
 
 _NO_ZONES = "no shelf zones are known: a reach and a draw back, not seen to be of goods"
 _TIME_TOLERANCE_S = 0.1
+_STEADY_S = 0.25
+_UPRIGHT_DEG = 30.0
+_HIDING_SAMPLES = 3
+"""A suspicion must rest on more than two skeletons: at 1 fps the hand is there for two seconds at least."""
 
 
 def postures_by_sample(track: TrackFeatures, stretches: list[Stretch]) -> NDArray[np.str_]:
@@ -32,8 +37,8 @@ def find_picking(track: TrackFeatures, stretches: list[Stretch], parameters: Beh
     """A hand goes out, or down, and comes back within three seconds, while the person does not walk or lie."""
     p = parameters
     postures = postures_by_sample(track, stretches)
-    out = np.nan_to_num(np.fmax(track.reach[:, 0], track.reach[:, 1]), nan=0.0)
-    down = np.nan_to_num(np.fmax(track.wrist_drop[:, 0], track.wrist_drop[:, 1]), nan=-1.0)
+    out = _steady(track, np.nan_to_num(np.fmax(track.reach[:, 0], track.reach[:, 1]), nan=0.0))
+    down = _steady(track, np.nan_to_num(np.fmax(track.wrist_drop[:, 0], track.wrist_drop[:, 1]), nan=-1.0))
     still = ~(track.speed > p.reach_speed)
     seen = track.body & ~np.isin(postures, ["lying", "unknown"])
     away = seen & still & ((out >= p.reach) | (down >= 0))
@@ -73,6 +78,11 @@ def find_picking(track: TrackFeatures, stretches: list[Stretch], parameters: Beh
     return found
 
 
+def _steady(track: TrackFeatures, values: Array) -> Array:
+    """(N,) median over a quarter of a second to each side: a wrist that jumps for one sample has not moved."""
+    return np.array([float(np.median(values[window])) for window in windows(track.times_s, _STEADY_S)])
+
+
 def _neighbour(
     track: TrackFeatures, at_rest: Mask, index: int, step: int, parameters: BehaviorParameters
 ) -> int | None:
@@ -87,11 +97,13 @@ def _neighbour(
     return other if near else None
 
 
-def find_theft(track: TrackFeatures, picks: list[Finding], parameters: BehaviorParameters) -> list[Finding]:
+def find_theft(
+    track: TrackFeatures, stretches: list[Stretch], picks: list[Finding], parameters: BehaviorParameters
+) -> list[Finding]:
     """A hand that stays at the own hip with a bent elbow, soon after picking, and was not there before. A suspicion for
     a person to look at, never a verdict."""
     p = parameters
-    hiding = _hiding(track, p)
+    hiding = _hiding(track, stretches, p)
     found: list[Finding] = []
     for pick in picks:
         before = track.times_s <= pick.start_s + 1e-6
@@ -100,7 +112,7 @@ def find_theft(track: TrackFeatures, picks: list[Finding], parameters: BehaviorP
         window = (track.times_s > pick.peak_s) & (track.times_s <= pick.end_s + p.pocket_after_s)
         for first, last in runs_of(hiding & window):
             lasted = float(track.times_s[last] - track.times_s[first])
-            if last == first or lasted < p.pocket_s - _TIME_TOLERANCE_S:
+            if last - first + 1 < _HIDING_SAMPLES or lasted < p.pocket_s - _TIME_TOLERANCE_S:
                 continue
             found.append(
                 Finding(
@@ -131,10 +143,11 @@ def find_theft(track: TrackFeatures, picks: list[Finding], parameters: BehaviorP
     return found
 
 
-def _hiding(track: TrackFeatures, parameters: BehaviorParameters) -> Mask:
-    """(N,) a hand at the hip of its side with a bent elbow, of somebody who is upright."""
+def _hiding(track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters) -> Mask:
+    """(N,) a hand at the hip of its side with a bent elbow, of somebody who stands or walks: sitters rest it there."""
     hand = (track.pocket <= parameters.pocket) & (track.elbow_deg <= parameters.pocket_elbow_deg)
-    return np.asarray(hand.any(axis=1) & (track.rho >= 0.8) & ~(track.trunk_deg >= 30), np.bool_)
+    upright = np.isin(postures_by_sample(track, stretches), ["standing", "walking"])
+    return np.asarray(hand.any(axis=1) & upright & ~(track.trunk_deg >= _UPRIGHT_DEG), np.bool_)
 
 
 def _least(values: Array) -> float:

@@ -157,7 +157,7 @@ def timeline(track: TrackFeatures, parameters: BehaviorParameters) -> list[Stret
 
 def _visible(track: TrackFeatures, parameters: BehaviorParameters) -> list[tuple[int, int]]:
     """Runs of samples (first, last) without a gap longer than what may be bridged."""
-    longest = max(parameters.bridge_s, 1.5 * track.interval_s)
+    longest = max(parameters.bridge_s, track.interval_s) + track.interval_s / 2
     breaks = np.flatnonzero(np.diff(track.times_s) > longest)
     return list(zip([0, *(breaks + 1)], [*breaks, len(track) - 1], strict=True))
 

@@ -12,7 +12,7 @@ HIPS, KNEES, ANKLES = (11, 12), (13, 14), (15, 16)
 
 
 def middle(keypoints: Array, pair: tuple[int, int]) -> Array:
-    """(N, 2) middle of a left and a right joint of (N, 17, 3); one of them where only one is seen, nan where neither."""
+    """(N, 2) middle of a left and a right joint of (N, 17, 3); one of them where the other is not seen."""
     both = keypoints[:, pair, :2]
     seen = ~np.isnan(both[:, :, 0])
     total = np.where(seen[:, :, None], both, 0).sum(axis=1)
