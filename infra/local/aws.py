@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _HOST = "127.0.0.1"
-_CONNECTIONS_END_S = 2.0  # for requests under way when the server stops, such as a long poll
+_REQUESTS_END_S = 1.0  # for those under way when the server stops
 
 try:
     os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")  # or any page in a browser could read the buckets
@@ -103,7 +104,10 @@ class LocalAws:
             pass
 
     def stop(self) -> None:
-        """Kill the jobs and free the port. No thread, process or connection is left."""
+        """Kill the jobs, cut off what is being asked, free the port. No process, connection or thread is left.
+
+        But for a long poll of SQS: its caller is cut off too, yet moto's thread sleeps until the poll is over (20 s).
+        """
         self.batch.close()
         self._server.shutdown()
         self._thread.join()
@@ -126,35 +130,35 @@ class _Handler(MotoRequestHandler):
 
 
 class _Server(ThreadedWSGIServer):
-    """A thread for each connection, as clients keep them open; on closing those are ended too."""
+    """A thread for each request, which takes a connection; those under way are cut off on closing."""
 
     daemon_threads = True
 
     def __init__(self, port: int) -> None:
-        self._connections: dict[threading.Thread, socket.socket] = {}
-        self._connections_lock = threading.Lock()
+        self._requests: dict[threading.Thread, socket.socket] = {}
+        self._requests_lock = threading.Lock()
         with socket.create_server((_HOST, port)) as listener:  # werkzeug would exit when the port is taken
             super().__init__(_HOST, port, _not_yet, handler=_Handler, fd=listener.fileno())
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         thread = threading.current_thread()
-        with self._connections_lock:
-            self._connections[thread] = request
+        with self._requests_lock:
+            self._requests[thread] = request
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._connections_lock:
-                del self._connections[thread]
+            with self._requests_lock:
+                del self._requests[thread]
 
     def server_close(self) -> None:
         super().server_close()
-        with self._connections_lock:
-            connections = dict(self._connections)
-        for connection in connections.values():
+        with self._requests_lock:
+            requests = dict(self._requests)
+        deadline = time.monotonic() + _REQUESTS_END_S
+        for thread, connection in requests.items():
             with contextlib.suppress(OSError):  # it ends at this moment by itself
                 connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections:
-            thread.join(_CONNECTIONS_END_S)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _not_yet(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.exceptions
 import pytest
+from botocore.config import Config
 
 from sentinel_assets.vision.errors import SentinelError
 from tests.builders.queues import CommandQueue
@@ -130,6 +132,22 @@ def test_stopping_leaves_nothing_behind(aws: LocalAws, monkeypatch: pytest.Monke
         probe.bind(("127.0.0.1", port))
 
 
+def test_a_long_poll_is_cut_off_when_the_server_stops(aws: LocalAws) -> None:
+    """Rather than answered after 20 seconds, as the caller asked for."""
+    from infra.local.aws import LocalAws
+
+    with LocalAws() as other, ThreadPoolExecutor(1) as caller:
+        once = Config(retries={"total_max_attempts": 1})
+        sqs = boto3.client("sqs", endpoint_url=other.url, config=once, **_keys(other))
+        url = sqs.create_queue(QueueName="quiet")["QueueUrl"]
+        polling = caller.submit(sqs.receive_message, QueueUrl=url, WaitTimeSeconds=20)
+        time.sleep(0.3)
+        assert not polling.done()
+        other.stop()
+        with pytest.raises(botocore.exceptions.ConnectionClosedError):
+            polling.result(timeout=5)
+
+
 @contextmanager
 def _server() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """`python -m infra.local.aws` in a process of its own, and the variables it prints."""
@@ -170,6 +188,10 @@ def test_without_moto_it_says_what_to_install() -> None:
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "the local AWS is not installed" in run.stderr
     assert "pip install 'sentinel-cctv[local]'" in run.stderr
+
+
+def _keys(server: LocalAws) -> dict[str, str]:
+    return {"aws_access_key_id": server.access_key, "aws_secret_access_key": server.access_key}
 
 
 def _open_files() -> int:

@@ -298,10 +298,12 @@ def test_no_more_vcpus_are_in_use_than_the_environment_has(queue: CommandQueue) 
 
 
 def test_a_gpu_is_one_jobs_alone(queue: CommandQueue) -> None:
-    """Two jobs of two on four: disjoint devices; a job that asks for none sees none."""
-    ids = [queue.submit("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 0.4", gpus=2) for _ in range(2)]
+    """Jobs of two on four: disjoint devices, given back for the third; a job that asks for none sees none."""
+    ids = [queue.submit("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 0.4", gpus=2) for _ in range(3)]
     seen = [queue.lines(queue.wait(job_id))[0].split(",") for job_id in ids]
     assert sorted(seen[0] + seen[1]) == ["0", "1", "2", "3"]
+    assert seen[2] in seen[:2]
+    assert queue.job(ids[2])["startedAt"] >= min(queue.job(job_id)["stoppedAt"] for job_id in ids[:2])
     assert queue.lines(queue.shell("echo [$CUDA_VISIBLE_DEVICES]")) == ["[]"]
 
 
