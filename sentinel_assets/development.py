@@ -34,14 +34,13 @@ def dagster_pages(settings: Settings, port: int | None = None) -> Iterator[tuple
         chosen = port or _free_port()
         log = (settings.home / "dagster.log").open("ab")
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(chosen)]
-        # A session of its own: Ctrl-C reaches us alone, and we end the children in their order.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end the children in their order
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no second thread runs yet
         )
         try:
             address = f"http://127.0.0.1:{chosen}"

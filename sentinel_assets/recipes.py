@@ -89,6 +89,7 @@ STAGES: Mapping[str, Stage] = {
             "anomalies",
             "findings",
             "skeleton",
+            "windows",
         ),
         parameters=(BehaviorParameters,),
     ),

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from sentinel_assets.vision.protocols import Image
 
 LABEL = "COMPOSITION, NOT REAL FOOTAGE"
-WIDTH, HEIGHT, RATE, SECONDS = 960, 540, 10, 24
-_CLOSE_UP_FROM_S = 16.0
+WIDTH, HEIGHT, RATE, SECONDS = 960, 540, 10, 28
+_EMPTY_FROM_S = 16.0
+_CLOSE_UP_FROM_S = 20.0  # nobody is there for longer than a tracker waits: the two of the close-up are other people
 _CUT_HEIGHT = 240  # px at which GrabCut works: its time grows with the area
 
 _Polygon = tuple[tuple[int, int], ...]
@@ -93,7 +94,7 @@ class _Figure:
 
 
 def compose_sample(photo_bus: Path, photo_zidane: Path, destination: Path) -> None:
-    """Writes the clip: 24 s at 10 frames a second, 960 x 540 px, H.264 in MP4. The same photos give the same frames."""
+    """Writes the clip: 28 s at 10 frames a second, 960 x 540 px, H.264 in MP4. The same photos give the same frames."""
     import av
 
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -120,13 +121,15 @@ def _frames(photo_bus: Path, photo_zidane: Path) -> Iterator[Image]:
     room, wall, label = _room(), _as_image(_wall()), _label()
     for number in range(SECONDS * RATE):
         time_s = number / RATE
-        if time_s < _CLOSE_UP_FROM_S:
+        if time_s < _EMPTY_FROM_S:
             frame = room.copy()
             black.paste(frame, 738, 150)
             for figure, path in ((beige, _walks_through), (mirrored, _comes_back_and_stops)):
                 place = path(time_s)
                 if place is not None:
                     figure.paste(frame, *place)
+        elif time_s < _CLOSE_UP_FROM_S:
+            frame = wall.copy()
         else:
             frame = wall.copy()
             sway = 12 * np.sin(2 * np.pi * (time_s - _CLOSE_UP_FROM_S) / 6)

@@ -37,7 +37,7 @@ _RETRIES, _RETRY_AFTER_S = 2, 3.0
 def stage_asset(
     name: str, *, kinds: set[str], group: str, description: str, deps: Sequence[dg.AssetSpec] = ()
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """`@dg.asset` with all that the stages share: one video a partition, the recipe as code version, the table's schema."""
+    """`@dg.asset` with what the stages share: a video a partition, the recipe as code version, the schema."""
     return dg.asset(
         name=name,
         deps=deps,

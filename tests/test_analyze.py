@@ -112,7 +112,7 @@ def test_a_killed_analysis_goes_on_to_the_rows_of_an_undisturbed_one(
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            _wait_until(lambda t=threshold: _progress(warehouse) >= t or process.poll() is not None)  # type: ignore[misc]
+            _wait_for_progress(warehouse, threshold, process)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             assert warehouse.count_events() in (0, len(undisturbed))
@@ -122,16 +122,15 @@ def test_a_killed_analysis_goes_on_to_the_rows_of_an_undisturbed_one(
     assert (status["status"], status["analysis_progress"], status["error"]) == ("completed", 100, None)
 
 
-def _progress(warehouse: Warehouse) -> int:
-    videos = warehouse.videos()
-    return videos[0].analysis_progress if videos else -1
-
-
-def _wait_until(holds: Any) -> None:
+def _wait_for_progress(warehouse: Warehouse, percent: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
+    while process.poll() is None and time.monotonic() < deadline:
+        videos = warehouse.videos()
+        if videos and videos[0].analysis_progress >= percent:
+            return
         time.sleep(0.02)
+    assert process.poll() is None, f"ended before it was killed at {percent} %"
+    raise AssertionError(f"{percent} % were not reached in {TIMEOUT_S} s")
 
 
 def test_two_analyses_at_once_do_not_disturb_each_other(

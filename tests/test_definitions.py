@@ -37,7 +37,7 @@ def _specs() -> dict[str, dg.AssetSpec]:
 
 
 def test_the_graph_is_what_it_was(golden: Golden) -> None:
-    """Keys, edges, kinds, owners, groups and checks: a change of any is a decision, and shows in the diff of this file."""
+    """Keys, edges, kinds, owners, groups and checks: a change of any is a decision, and shows in a diff."""
     graph = {
         name: {
             "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
@@ -63,7 +63,7 @@ def test_the_graph_is_what_it_was(golden: Golden) -> None:
 
 @pytest.mark.parametrize("name", list(TABLES))
 def test_each_asset_says_all_that_the_ui_can_show(name: str) -> None:
-    """One sentence, owners, kinds, a group, a code version that is its recipe, and a column schema with descriptions."""
+    """One sentence, owners, kinds, a group, its recipe as code version, a column schema with descriptions."""
     spec = _specs()[name]
     assert spec.description
     assert spec.description.endswith(".")

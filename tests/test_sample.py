@@ -24,10 +24,10 @@ def sample(photos: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     return destination
 
 
-def test_the_sample_is_24_seconds_of_h264_below_2_mb(sample: Path) -> None:
+def test_the_sample_is_28_seconds_of_h264_below_2_mb(sample: Path) -> None:
     clip = probe(sample)
     assert (clip.width, clip.height, clip.codec) == (960, 540, "h264")
-    assert clip.duration_s == pytest.approx(24)
+    assert clip.duration_s == pytest.approx(28)
     assert clip.average_rate == pytest.approx(10)
     assert sample.stat().st_size < 2_000_000
     assert [path.name for path in sample.parent.iterdir()] == ["sample.mp4"]
@@ -42,7 +42,7 @@ def test_the_same_photos_give_the_same_file(sample: Path, photos: tuple[Path, Pa
 def test_every_frame_is_labelled_in_its_pixels(sample: Path) -> None:
     assert LABEL == "COMPOSITION, NOT REAL FOOTAGE"
     bands = [frame.crop(0, 516, 320, 540).astype(int).mean(axis=2) for frame in sample_frames(sample, 10)]
-    assert len(bands) == 240
+    assert len(bands) == 280
     for band in bands:
         written = band > 150
         assert 0.05 < written.mean() < 0.4  # letters on a dark band
@@ -50,10 +50,10 @@ def test_every_frame_is_labelled_in_its_pixels(sample: Path) -> None:
 
 
 def test_a_detector_finds_the_people_that_the_sample_shows(sample: Path, weights: Callable[[str], Path]) -> None:
-    """One stands; another walks through from 1 to 6 s, comes back from 10 s on and stands from 13 s; then a pair."""
+    """One stands; another walks through from 1 to 6 s, comes back from 10 s on and stands from 13 s; nobody; then a pair."""
     from sentinel_assets.vision.models.yolo import YoloPersonDetector
 
-    shown = {0: 1, 1: 2, 4: 2, 6: 2, 8: 1, 10: 2, 12: 2, 13: 2, 15: 2, 16: 2, 20: 2}
+    shown = {0: 1, 1: 2, 4: 2, 6: 2, 8: 1, 10: 2, 12: 2, 13: 2, 15: 2, 17: 0, 20: 2, 24: 2}
     frames = list(frames_at(sample, list(shown)))
     found = YoloPersonDetector(weights("yolov8n")).detect([frame.image for frame in frames])
     lefts = {
@@ -73,7 +73,7 @@ def test_faces_of_the_close_up_are_large_enough_for_age_and_gender(
 ) -> None:
     from sentinel_assets.vision.models.centerface import CenterFace
 
-    (frame,) = frames_at(sample, [18.0])
+    (frame,) = frames_at(sample, [22.0])
     (faces,) = CenterFace(weights("centerface")).detect([frame.image])
     heights = faces.boxes.xyxy[:, 3] - faces.boxes.xyxy[:, 1]
     assert len(faces.boxes) == 2

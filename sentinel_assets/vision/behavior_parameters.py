@@ -51,8 +51,6 @@ class BehaviorParameters:
     fall_transition_s: float = 2.5
     """From the last upright sample to the first lying one. A fall takes 0.6-1.2 s (simulated at 1 fps: up to 2.2 s
     between those samples); lying down by way of a seat takes longer."""
-    fall_memory_s: float = 10.0
-    """How long before lying the person may last have been upright at all."""
     fall_hip_drop: float = 0.12
     """H. What the hips of somebody who falls off a chair come down (0.27 to 0.06 H); on a bed they stay."""
     fall_rise: float = 0.25

@@ -78,7 +78,7 @@ def both(
         for definitions in ("local", "remote"):
             home = folder / definitions
             home.mkdir()
-            with dg.instance_for_test(temp_dir=str(home)) as instance:
+            with dg.DagsterInstance.ephemeral(str(home)) as instance:
                 played.append(play(Toys(instance, home / "outputs", settings, definitions)))
         aws_server.reset()
     return {name: (played[0][name], played[1][name]) for name in played[0]}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
-from tests.builders.clips import ClipSpec, truncate, write_clip
+from tests.builders.clips import truncate, write_clip
 
 
 def cut(source: Path, destination: Path, *, seconds: float) -> Path:
@@ -42,17 +43,17 @@ def folder(path: Path) -> Path:
 
 def truncated(path: Path) -> Path:
     """A recorder that lost its power: the index at the end of the file was never written."""
-    return _half(path, ClipSpec(frames=100))
+    return _half(path, frames=100)
 
 
 def truncated_after_its_index(path: Path) -> Path:
     """A copy that broke off: the index is at the front, and tells of frames that are not there."""
-    return _half(path, ClipSpec(frames=250, container_options={"movflags": "faststart"}))
+    return _half(path, frames=250, container_options={"movflags": "faststart"})
 
 
-def _half(path: Path, spec: ClipSpec) -> Path:
+def _half(path: Path, **spec: Any) -> Path:
     whole = path.with_name(f"whole-{path.name}")
-    write_clip(whole, spec)
+    write_clip(whole, **spec)
     truncate(whole, path, 0.5)
     whole.unlink()
     return path
@@ -72,7 +73,7 @@ def sound_only(path: Path) -> Path:
 
 
 def one_frame(path: Path) -> Path:
-    write_clip(path, ClipSpec(frames=1))
+    write_clip(path, frames=1)
     return path
 
 

@@ -41,6 +41,7 @@ def load_yolo(weights: Path, *, task: str, classes: Sequence[str] = ("person",))
         raise ModelError("there is no such file of weights", where=weights, remedy="Run `sentinel models pull`")
     if weights.suffix != ".pt":
         raise ModelError(f"ultralytics knows its own weights by the suffix .pt, not {weights.suffix!r}", where=weights)
+    import torch  # noqa: F401 - before ultralytics, which else leaves it a single thread (OMP_NUM_THREADS)
     from ultralytics.models import YOLO
     from ultralytics.nn import tasks
 
