@@ -117,7 +117,7 @@ def test_stopping_leaves_nothing_behind(aws: LocalAws, monkeypatch: pytest.Monke
             queue = CommandQueue("other")
             other.faults.add(LateLogs(seconds=3600, jobs="late"))
             queue.run("echo", "x", name="late")
-            queue.submit("sleep", "600", vcpus=4)
+            queue.wait(queue.submit("sleep", "600", vcpus=4), "RUNNING")
             queue.wait(queue.submit("true", vcpus=4), "RUNNABLE")
         (pid,) = other.batch.running().values()
         port = int(other.url.rpartition(":")[2])
@@ -166,20 +166,21 @@ def _server() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
 def test_jobs_end_with_the_server_however_it_ends(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """What a job started ends, too, although nobody tells it."""
+    """What a job started ends, too, although nobody tells it; the folders where jobs ran are deleted."""
     with _server() as (process, variables):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         queue = CommandQueue()
-        job_id = queue.submit("sh", "-c", "trap '' TERM; sleep 600 & echo $!; wait")
-        (grandchild,) = map(int, queue.lines_seen(job_id, 1))
-        assert _lives(grandchild)
+        job_id = queue.submit("sh", "-c", "trap '' TERM; sleep 600 & echo $!; pwd; wait")
+        grandchild, folder = queue.lines_seen(job_id, 2)
+        assert _lives(int(grandchild))
+        assert Path(folder).is_dir()
         process.send_signal(number)
         assert process.wait(10) == (-number if number == signal.SIGKILL else 0)
     deadline = time.monotonic() + 10
-    while _lives(grandchild):
-        assert time.monotonic() < deadline, "the job outlived its server"
+    while _lives(int(grandchild)) or Path(folder).parent.exists():
+        assert time.monotonic() < deadline, "the job outlived its server, or its folder did"
         time.sleep(0.05)
 
 

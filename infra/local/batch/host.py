@@ -154,7 +154,7 @@ class Host:
         if self._settings.workdir is not None:
             yield self._settings.workdir
             return
-        with tempfile.TemporaryDirectory(prefix="batch-job-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(dir=self._reaper.folder, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
 
     def _container_environment(self, job: Job, attempt: Attempt) -> dict[str, str]:

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +17,17 @@ _CHUNK = 65536
 
 
 class Reaper:
-    """Keeps a process beside this one that kills the groups it was told of, should this one die."""
+    """Keeps a process beside this one that kills the groups it was told of, should this one die.
+
+    `folder` is for them to run in; it is deleted in the end.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.folder = Path(tempfile.mkdtemp(prefix="local-batch-"))
         program = str(Path(__file__).with_name("reaper.py"))
         self._process = subprocess.Popen(  # noqa: S603 - our own file
-            [sys.executable, "-I", "-S", program],
+            [sys.executable, "-I", "-S", program, str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C ends the server, and the server ends this
@@ -36,7 +41,7 @@ class Reaper:
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
-        """What is still watched is killed."""
+        """What is still watched is killed, and the folder deleted."""
         with self._lock:
             assert self._process.stdin is not None
             with contextlib.suppress(BrokenPipeError):

@@ -1,13 +1,15 @@
-"""The process that ends jobs whose server is gone, however it went: `python reaper.py`, started by process.py.
+"""The process that clears up after a server that is gone, however it went: `python reaper.py FOLDER`, see process.py.
 
 It reads `+PID` and `-PID` lines, a process group that began and one that is over, until its input ends or it has
-another parent: then it kills the groups that are left. PR_SET_PDEATHSIG would reach only the job's first process, and
-fires when the thread that started it ends. Standard library only, and nothing of ours: it must start in no time.
+another parent: then it kills the groups that are left, and deletes FOLDER, where they ran. PR_SET_PDEATHSIG would reach
+only the job's first process, and fires when the thread that started it ends. Standard library only, and nothing of
+ours: it must start in no time.
 """
 
 import contextlib
 import os
 import select
+import shutil
 import signal
 import sys
 
@@ -29,6 +31,7 @@ def main() -> None:
     for group in groups:
         with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
             os.killpg(group, signal.SIGKILL)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 if __name__ == "__main__":
