@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -84,7 +85,7 @@ class LocalAws:
         return self.batch.faults
 
     def environment(self) -> dict[str, str]:
-        """The variables by which an AWS client finds this server, and nothing of the user's own account."""
+        """The variables by which an AWS client finds this server, past a proxy and the user's own account."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -94,14 +95,14 @@ class LocalAws:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": ",".join([*filter(None, [os.environ.get("NO_PROXY")]), _HOST]),
         }
 
     def reset(self) -> None:
         """Empty everything: jobs are killed, buckets, queues, logs and secrets are gone, no fault is in force."""
         self.batch.reset()
         request = urllib.request.Request(f"{self.url}/moto-api/reset", b"", {"X-Access-Key": self.access_key})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30):  # noqa: S310 - http, loopback
-            pass
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
 
     def stop(self) -> None:
         """Kill the jobs, cut off what is being asked, free the port. No process, connection or thread is left.
@@ -190,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, lambda *_: ended.set())
     with LocalAws(settings, port=given.port, access_key=given.access_key) as aws:
         for name, value in aws.environment().items():
-            sys.stdout.write(f"export {name}={value}\n")
+            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
         sys.stdout.flush()
         ended.wait()
 

@@ -155,11 +155,26 @@ def _server() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(8)]
-            found = [re.fullmatch(r"export (AWS_\w+)=(\S+)\n", line) for line in lines]
+            lines = [process.stdout.readline() for _ in range(9)]
+            found = [re.fullmatch(r"export (\w+)=(\S+)\n", line) for line in lines]
             yield process, {match[1]: match[2] for match in found if match}
         finally:
             process.kill()
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an office sets one: neither clients nor the server itself go through it."""
+    from infra.local.aws import LocalAws
+
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    with LocalAws() as aws:
+        for name, value in aws.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        queue = CommandQueue()
+        assert queue.lines(queue.run("printenv", "NO_PROXY")) == ["intranet.example,127.0.0.1"]
+        aws.reset()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -68,7 +68,7 @@ def test_a_job_has_the_environment_of_a_container(queue: CommandQueue, monkeypat
     found = dict(line.split("=", 1) for line in queue.lines(job))
     shell = {"PWD", "OLDPWD", "SHLVL", "_"}
     assert set(found) - shell == {
-        *("PATH", "HOME", "LANG", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "MINE", "folder"),
+        *("PATH", "HOME", "LANG", "NO_PROXY", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "MINE", "folder"),
         *("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"),
         *("AWS_EC2_METADATA_DISABLED", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
         *("AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT", "AWS_BATCH_JQ_NAME", "AWS_BATCH_CE_NAME"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import boto3.session
+from botocore.config import Config
 
 from infra.local.batch.api import BatchApi
 from infra.local.batch.faults import Faults
@@ -29,10 +30,11 @@ class LocalBatch:
         session = boto3.session.Session(access_key, access_key, region_name=settings.region)
         self._settings = settings
         self.faults = Faults()
+        direct = Config(proxies={})  # whatever proxy the user's environment names
         self._clients = Clients(
-            secretsmanager=session.client("secretsmanager", endpoint_url=endpoint),
-            ssm=session.client("ssm", endpoint_url=endpoint),
-            logs=LogService(session.client("logs", endpoint_url=endpoint)),
+            secretsmanager=session.client("secretsmanager", endpoint_url=endpoint, config=direct),
+            ssm=session.client("ssm", endpoint_url=endpoint, config=direct),
+            logs=LogService(session.client("logs", endpoint_url=endpoint, config=direct)),
         )
         self._host = Host(settings, self.faults, self._clients, environment)
         self._registry = Registry(settings)
