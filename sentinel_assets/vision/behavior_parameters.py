@@ -51,6 +51,8 @@ class BehaviorParameters:
     fall_transition_s: float = 2.5
     """From the last upright sample to the first lying one. A fall takes 0.6-1.2 s (simulated at 1 fps: up to 2.2 s
     between those samples); lying down by way of a seat takes longer."""
+    fall_unseen_s: float = 2.0
+    """As much time without a usable sample may come on top of it: falling people are blurred and missed."""
     fall_hip_drop: float = 0.12
     """H. What the hips of somebody who falls off a chair come down (0.27 to 0.06 H); on a bed they stay."""
     fall_rise: float = 0.25
@@ -105,6 +107,8 @@ class BehaviorParameters:
     """Highest confidence of what is a candidate only."""
 
     # Anomalies
+    lying_unseen_s: float = 5.0
+    """Who lies before and after so long without being seen well has lain there."""
     lying_s: float = 3.0
     """Lying without a fall seen is reported from here on."""
     floor_unknown_s: float = 20.0

@@ -9,11 +9,27 @@ import numpy as np
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
 from sentinel_assets.vision.features import Array, Mask, TrackFeatures
 from sentinel_assets.vision.findings import Finding
-from sentinel_assets.vision.postures import POSTURES, UPRIGHT, Stretch, looks_of, memberships
+from sentinel_assets.vision.postures import POSTURES, UPRIGHT, Stretch, judged, looks_of, memberships
 from sentinel_assets.vision.skeleton import HIPS, middle
 
 _TIME_TOLERANCE_S = 0.1
 """Presentation times of samples a second apart differ from it by up to a frame."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What each sample (N) says by itself."""
+
+    up: Mask
+    """The person stands, walks, bends or sits."""
+    judged: Mask
+    """Something was seen of the posture at all."""
+
+    @classmethod
+    def of(cls, track: TrackFeatures, parameters: BehaviorParameters) -> _Seen:
+        scores = memberships(track, parameters)
+        up = scores[:, [POSTURES.index(posture) for posture in (*UPRIGHT, "sitting")]].max(axis=1)
+        return cls(np.asarray(up >= parameters.unknown_score), judged(scores))
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,11 @@ def judge_lying(
     """
     findings: list[Finding] = []
     rest: list[Stretch] = []
-    up = [POSTURES.index(posture) for posture in (*UPRIGHT, "sitting")]
-    looks_up = memberships(track, parameters)[:, up].max(axis=1) >= parameters.unknown_score
+    seen = _Seen.of(track, parameters)
     for first, last in _lyings(stretches, parameters):
         lying = replace(stretches[first], last=stretches[last].last, end_s=stretches[last].end_s)
         recovered = last + 1 < len(stretches) and stretches[last + 1].posture in UPRIGHT
-        descent = _descent(track, looks_up, stretches, first, parameters)
+        descent = _descent(track, seen, stretches, first, parameters)
         finding = _collapse(track, lying, descent, recovered, parameters) if descent is not None else None
         if finding is None:
             finding = _merely_lying(track, lying, descent, recovered, parameters)
@@ -67,7 +82,9 @@ def _lyings(stretches: list[Stretch], parameters: BehaviorParameters) -> list[tu
             continue
         if runs:
             between = stretches[runs[-1][1] + 1 : i]
-            short = sum(s.duration_s for s in between) <= parameters.bridge_s + _TIME_TOLERANCE_S
+            unseen = all(s.posture == "unknown" for s in between)
+            longest = parameters.lying_unseen_s if unseen else parameters.bridge_s
+            short = sum(s.duration_s for s in between) <= longest + _TIME_TOLERANCE_S
             if short and all(s.posture not in UPRIGHT for s in between):
                 runs[-1] = (runs[-1][0], i)
                 continue
@@ -76,20 +93,29 @@ def _lyings(stretches: list[Stretch], parameters: BehaviorParameters) -> list[tu
 
 
 def _descent(
-    track: TrackFeatures, looks_up: Mask, stretches: list[Stretch], lying: int, parameters: BehaviorParameters
+    track: TrackFeatures, seen: _Seen, stretches: list[Stretch], lying: int, parameters: BehaviorParameters
 ) -> _Descent | None:
     """How the person went from the last posture that counts to lying; None where that was not seen."""
     first = stretches[lying].first
+    quick = parameters.fall_transition_s - max(0.0, 1.0 - min(track.interval_s, 1.0)) + _TIME_TOLERANCE_S
     upright = _last_up(track, stretches, lying)
-    quick = parameters.fall_transition_s - max(0.0, 1.0 - min(track.interval_s, 1.0))
-    if upright is not None and track.times_s[first] - track.times_s[upright[1]] <= quick + _TIME_TOLERANCE_S:
+    if upright is not None:
         stretch, before = upright
-        return _measured(track, looks_up, stretch, before, stretches[lying])
+        unseen_s = min(_unseen_s(track, seen, before, first), parameters.fall_unseen_s)
+        if track.times_s[first] - track.times_s[before] - unseen_s <= quick:
+            return _measured(track, seen, stretch, before, stretches[lying])
     seat = stretches[lying - 1] if lying > 0 and stretches[lying - 1].posture == "sitting" else None
-    if seat is None or track.times_s[first] - track.times_s[seat.last] > quick + _TIME_TOLERANCE_S:
+    if seat is None or track.times_s[first] - track.times_s[seat.last] > quick:
         return None
-    descent = _measured(track, looks_up, seat, seat.last, stretches[lying])
+    descent = _measured(track, seen, seat, seat.last, stretches[lying])
     return descent if descent.hip_drop >= parameters.fall_hip_drop else None
+
+
+def _unseen_s(track: TrackFeatures, seen: _Seen, before: int, first: int) -> float:
+    """Time between two samples in which there was no sample, or none that says anything."""
+    gaps = np.diff(track.times_s[before : first + 1]) - track.interval_s
+    blank = np.count_nonzero(~seen.judged[before + 1 : first])
+    return float(np.maximum(gaps, 0.0).sum() + blank * track.interval_s)
 
 
 def _last_up(track: TrackFeatures, stretches: list[Stretch], lying: int) -> tuple[Stretch, int] | None:
@@ -109,7 +135,7 @@ def _last_up(track: TrackFeatures, stretches: list[Stretch], lying: int) -> tupl
     return None
 
 
-def _measured(track: TrackFeatures, looks_up: Mask, stretch: Stretch, before: int, lying: Stretch) -> _Descent:
+def _measured(track: TrackFeatures, seen: _Seen, stretch: Stretch, before: int, lying: Stretch) -> _Descent:
     """Drop of the hips and rise of the lowest point, H, from the time up to the time down.
 
     Medians over the seconds before and after: the samples next to the change may lie on the way.
@@ -125,7 +151,7 @@ def _measured(track: TrackFeatures, looks_up: Mask, stretch: Stretch, before: in
     drop = (_median(hips[after]) - _median(hips[previous])) / height
     # Feet below the frame's edge stood lower still, so there the rise is at least this.
     rise = (_median(track.boxes[previous, 3]) - _median(track.boxes[after, 3])) / height
-    surely = np.flatnonzero(looks_up[stretch.first : before + 1])
+    surely = np.flatnonzero(seen.up[stretch.first : before + 1])
     leaving = stretch.first + int(surely[-1]) if len(surely) else before
     return _Descent(
         stretch.label,

@@ -99,7 +99,7 @@ def memberships(track: TrackFeatures, parameters: BehaviorParameters) -> Array:
     """(N, 6) in [0, 1], how well each sample fits each of POSTURES."""
     scores = np.zeros((len(track), len(POSTURES)))
     fits = {posture: _fit(track, looks) for posture, looks in _LOOKS.items()}
-    judged = track.body & (fits["standing"][1] >= _LEAST_WEIGHT)
+    enough = track.body & (fits["standing"][1] >= _LEAST_WEIGHT)
     moving = _ramp(track.speed, parameters.walking_leave, parameters.walking_enter)
     moving = np.where(np.isnan(moving), 0.0, moving)
     upright = np.maximum(fits["standing"][0], fits["bending"][0])
@@ -108,9 +108,19 @@ def memberships(track: TrackFeatures, parameters: BehaviorParameters) -> Array:
     scores[:, 2] = fits["bending"][0] * (1 - moving)
     scores[:, 3] = fits["sitting"][0] * (1 - 0.8 * moving)
     scores[:, 4] = fits["lying"][0]
-    scores[~judged] = np.minimum(scores[~judged], _NOT_JUDGED)
+    # A shelf or somebody else may hide the legs: then a low box is not proof of a seat, nor of a bent back.
+    legs = ~np.isnan(track.leg_drop) | (~np.isnan(track.thigh_drop) & (track.height_source in ("upright", "camera")))
+    scores[~legs, 3] = np.minimum(scores[~legs, 3], _NOT_JUDGED)
+    straight = np.isnan(track.trunk_deg)
+    scores[straight, 2] = np.minimum(scores[straight, 2], _NOT_JUDGED)
+    scores[~enough] = np.minimum(scores[~enough], _NOT_JUDGED)
     scores[:, 5] = parameters.unknown_score
     return scores
+
+
+def judged(scores: Array) -> NDArray[np.bool_]:
+    """(N,) whether the sample itself says anything on the posture, given its `memberships`."""
+    return np.asarray(scores[:, :-1].max(axis=1) > _NOT_JUDGED)
 
 
 def _ramp(values: Array, low: float, high: float) -> Array:
@@ -132,8 +142,8 @@ def _fit(
         seen = ~np.isnan(values)
         if name == "trunk_deg":
             seen &= ~(track.trunk < _SHORT_TRUNK)
-        if name in ("rho", "aspect"):
-            # A box that is cut off is not the whole person; where it is cut at the side only, its height still is.
+        if name in ("rho", "aspect") and low is not None:
+            # Of a box that is cut off above and below the person is higher still: it can only say what is too high.
             seen &= ~(track.cut[:, 1] & track.cut[:, 3])
         share = _WEIGHTS[name]
         if track.height_source == "trunk" and name in ("rho", "leg_drop", "thigh_drop"):

@@ -181,6 +181,35 @@ def test_no_fall_is_found_where_nobody_falls(phase_s: float) -> None:
             assert not {"collapse", "violent", "theft"} & labels(frame), (name, heading)
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        (2.5, 3.5),  # the last moment upright
+        (3.5, 4.5),  # on the way down
+        (4.5, 6.5),  # while lying
+    ],
+)
+def test_a_missed_sample_does_not_hide_a_fall(hidden: tuple[float, float]) -> None:
+    actor = replace(FALL[0], hidden=(hidden,))
+    assert "collapse" in labels(recognise_behaviors(*Scene((actor,), 9, 1.0).tables()))
+
+
+def test_a_lost_pose_does_not_hide_a_fall() -> None:
+    detections, poses = Scene(FALL, 9, 1.0).tables()
+    for sample in range(2, 8):
+        fewer = poses.copy()
+        fewer["keypoints"] = [
+            None if s == sample else k for s, k in zip(poses["sample"], poses["keypoints"], strict=True)
+        ]
+        assert "collapse" in labels(recognise_behaviors(detections, fewer)), sample
+
+
+def test_a_film_run_backwards_shows_no_fall() -> None:
+    """Somebody who lies and gets up."""
+    frame = recognise_behaviors(*Scene(acts((0, "lying"), (4, "standing", 0.8)), 9, 1.0).tables())
+    assert "collapse" not in labels(frame)
+
+
 def test_the_longer_somebody_lies_the_surer_is_the_collapse() -> None:
     confidences = []
     for duration_s in (6, 7, 8, 9):

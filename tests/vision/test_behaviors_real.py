@@ -92,4 +92,5 @@ def test_shoppers_stand_at_a_shelf_and_nothing_absurd_happens(shoppers: pd.DataF
     assert {"collapse", "theft", "violent", "anomaly"}.isdisjoint(shoppers["behavior"])
     standing = shoppers[shoppers["behavior"] == "standing"]
     assert standing["track"].nunique() >= 2
+    assert "sitting" not in set(shoppers["behavior"])  # the legs of two of them are hidden
     BEHAVIORS_TABLE.conform(shoppers)
