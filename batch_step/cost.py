@@ -54,7 +54,7 @@ class Timeline:
 def attempt_seconds(detail: Mapping[str, Any], until: float) -> float:
     """Seconds that a job held a host, over all its attempts; the one that runs counts `until` (seconds, epoch)."""
     spans = [(a.get("startedAt"), a.get("stoppedAt")) for a in detail.get("attempts", [])]
-    total = sum(float(stop - start) / 1000 for start, stop in spans if start and stop)
+    total = sum((float(stop - start) / 1000 for start, stop in spans if start and stop), 0.0)
     if detail.get("status") == "RUNNING" and detail.get("startedAt"):
         total += max(0.0, until - float(detail["startedAt"]) / 1000)
     return total

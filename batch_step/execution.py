@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,7 +34,9 @@ def run_step(
     step_context: dg.StepExecutionContext | None = None
 
     def listen(entry: dg.EventLogEntry) -> None:
-        on_entry(entry, None if step_context is None else step_context.step_exception)
+        known = None if step_context is None else step_context.step_exception
+        # Dagster keeps no exception of a step that it will retry, but makes that event while it handles one.
+        on_entry(entry, known or sys.exc_info()[1])
 
     instance = external_instance_from_step_run_ref(step, event_listener_fn=listen)
     for name, keys in reference.partitions.items():

@@ -24,8 +24,8 @@ from batch_step.records import (
 
 class RetriedBy(Enum):
     LAUNCHER = "the launcher, from its infrastructure budget"
-    DAGSTER = "Dagster, if the asset has a RetryPolicy"
-    NOBODY = "nobody: it would fail again"
+    DAGSTER = "Dagster, as the asset's RetryPolicy says"
+    NOBODY = "nobody"
 
 
 class FailureClass(Enum):

@@ -104,6 +104,7 @@ class Following:
     shared: bool  # the job serves other steps too, so its end and the step's are two things
     poll_seconds: float
     stuck_after_seconds: float
+    purchase: str | None = None  # how the queue's hosts are bought, where the worker could not tell
     position: Callable[[], int | None] = lambda: None
     _told: str = ""
     _reason: tuple[str, float] = ("", 0.0)
@@ -156,7 +157,7 @@ class Following:
             container_reason=container.get("reason", ""),
             exit_code=container.get("exitCode"),
             error=WorkerError.read(self.channel, ERROR),
-            purchase=execution.purchase if execution is not None else None,
+            purchase=(execution.purchase if execution is not None else None) or self.purchase,
             cancelled=bool(detail.get("isTerminated") or detail.get("isCancelled")),
         )
 

@@ -81,6 +81,13 @@ class Terms:
             return self.on_demand_queue
         return self.queue
 
+    def purchase_of(self, queue: str) -> str | None:
+        """How a queue's hosts are bought, for jobs that were lost before their worker could say. Whoever names an
+        on-demand queue has spot hosts in the other one."""
+        if self.on_demand_queue is None:
+            return None
+        return "on-demand" if queue == self.on_demand_queue else "spot"
+
     @property
     def queues(self) -> set[str]:
         return {q for q in (self.queue, self.on_demand_queue) if q}
@@ -283,6 +290,7 @@ class StepLaunch:
             shared=carrier.session is not None,
             poll_seconds=self._terms.poll_s,
             stuck_after_seconds=self._terms.stuck_after_s,
+            purchase=self._terms.purchase_of(carrier.queue),
             position=lambda: self._jobs.queue_position(carrier.queue, watch.job_id),
         )
 
@@ -300,7 +308,8 @@ class StepLaunch:
         assert event is not None
         error = None if event.is_step_success else WorkerError.read(channel, "error.json")
         if error is not None:
-            yield self._failure_event(channel, watch, following.log, Evidence(error=error))
+            retried = RetriedBy.DAGSTER if event.is_step_up_for_retry else RetriedBy.NOBODY
+            yield self._failure_event(channel, watch, following.log, Evidence(error=error), retried)
         yield self._event("What the step took", self._accounts(channel, watch, following, carrier))
         final = following.events.store_final()
         if carrier.session is not None and not event.is_step_up_for_retry and self._is_last():
@@ -342,10 +351,16 @@ class StepLaunch:
         return links
 
     def _failure_event(
-        self, channel: Channel, watch: JobWatch, log: LogFollower, evidence: Evidence
+        self,
+        channel: Channel,
+        watch: JobWatch,
+        log: LogFollower,
+        evidence: Evidence,
+        retried_by: RetriedBy | None = None,
     ) -> dg.DagsterEvent:
+        """`retried_by`: who does retry it, where Dagster has already decided."""
         failure = classify(evidence)
-        metadata = {**self._links(watch.job_id, channel), **self._explain(failure, evidence.why)}
+        metadata = {**self._links(watch.job_id, channel), **self._explain(failure, evidence.why, retried_by)}
         stream = LogStream.of_job(watch.detail)
         if stream is not None:
             metadata["log"] = dg.MetadataValue.url(console.log_url(self._jobs.region, stream.group, stream.name))
@@ -357,11 +372,11 @@ class StepLaunch:
         return self._event(f"{failure.name}: {failure.summary}. {evidence.why}", metadata)
 
     @staticmethod
-    def _explain(failure: FailureClass, why: str) -> dict[str, Any]:
+    def _explain(failure: FailureClass, why: str, retried_by: RetriedBy | None = None) -> dict[str, Any]:
         return {
             "failure": failure.name,
             "reason": why,
-            "retried by": failure.retried_by.value,
+            "retried by": (retried_by or failure.retried_by).value,
             "what to do": failure.remedy,
         }
 
