@@ -36,6 +36,7 @@ def recognise_behaviors(
     tracks = measure(detections, poses, p)
     findings = [finding for track in tracks for finding in _of_one(track, p)]
     findings += _merged(find_violence(tracks, p), p)
+    findings = [replace(f, confidence=min(f.confidence, p.highest_confidence)) for f in findings]
     findings.sort(key=lambda f: (f.start_s, f.track, f.behavior, f.end_s, f.other_track or 0, f.rule))
     frame = BEHAVIORS_TABLE.frame([finding.row() for finding in findings])
     frame["other_track"] = frame["other_track"].astype("Int32")
