@@ -1,0 +1,238 @@
+"""A job follows its run: cancelled with it, stopped when its run worker is gone, found by the one that resumes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import dagster as dg
+import pytest
+
+from batch_step.guard import Guard
+from batch_step.jobs import BatchJobs
+from batch_step.reaper import orphan_reaper, orphans, reap
+from tests.batch_step.conftest import CHECKOUT
+from tests.batch_step.runs import Toys, ran
+
+if TYPE_CHECKING:
+    from infra.local.aws import LocalAws
+
+# As `dagster api execute_run` and `dagster api resume_run` do it.
+RUN_WORKER = """
+import sys
+import dagster as dg
+from dagster._grpc.impl import core_execute_run
+from dagster._utils.interrupts import capture_interrupts
+from tests.batch_step.runs import reconstructable
+home, run_id, resume = sys.argv[1:]
+with capture_interrupts(), dg.DagsterInstance.from_config(home) as instance:
+    run = instance.get_run_by_id(run_id)
+    for _ in core_execute_run(reconstructable("remote"), run, instance, False, resume == "resume"):
+        pass
+"""
+
+
+class RunWorkers:
+    """Processes that execute a run of `behaving`, on an instance in files."""
+
+    def __init__(self, toys: Toys, home: Path, folder: Path) -> None:
+        self.toys, self.home, self.folder = toys, home, folder
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.instance = dg.DagsterInstance.from_config(str(home))
+
+    def create_run(self, **behavior: Any) -> str:
+        from tests.batch_step.runs import reconstructable
+
+        config = {
+            "resources": {
+                "io_manager": {"config": {"base": str(self.toys.outputs)}},
+                "gpu": {"config": self.toys.settings},
+            },
+            "ops": {"behaving": {"config": {"folder": str(self.folder), **behavior}}},
+        }
+        job = reconstructable("remote").get_subset(asset_selection=frozenset([dg.AssetKey("behaving")]))
+        run = self.instance.create_run_for_job(
+            job.get_definition(), run_config=config, asset_selection=job.asset_selection
+        )
+        return run.run_id
+
+    def start(self, run_id: str, resume: bool = False) -> subprocess.Popen[bytes]:
+        """`resume`: as the run monitor has it done."""
+        command = [sys.executable, "-c", RUN_WORKER, str(self.home), run_id, "resume" if resume else "start"]
+        process = subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, "DAGSTER_HOME": str(self.home)})
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.instance.dispose()
+
+
+@pytest.fixture
+def workers(toys: Toys, tmp_path: Path) -> Iterator[RunWorkers]:
+    home = tmp_path / "home"
+    home.mkdir()
+    workers = RunWorkers(toys, home, tmp_path / "ran")
+    yield workers
+    workers.close()
+
+
+def wait(what: Callable[[], Any], seconds: float = 40) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def test_a_run_worker_killed_is_resumed_and_its_job_found(workers: RunWorkers) -> None:
+    """Same run, same job, one execution, each event once."""
+    run_id = workers.create_run(sleep_s=8)
+    worker = workers.start(run_id)
+    wait(lambda: ran(workers.folder))
+    worker.kill()
+    worker.wait()
+    instance = workers.instance
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.STARTED
+    resumed = workers.start(run_id, resume=True)
+    assert resumed.wait(timeout=60) == 0
+    assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+    assert ran(workers.folder) == {"behaving": 1}
+    assert len(workers.toys.jobs()) == 1
+    stored = [e.dagster_event.event_type_value for e in instance.all_logs(run_id) if e.dagster_event]
+    for kind in ("STEP_START", "ASSET_MATERIALIZATION", "STEP_SUCCESS"):
+        assert stored.count(kind) == 1, kind
+
+
+def test_a_job_stops_itself_when_its_run_worker_is_gone_for_good(workers: RunWorkers) -> None:
+    workers.toys.settings["lease_seconds"] = 2
+    worker = workers.start(workers.create_run(sleep_s=60))
+    wait(lambda: ran(workers.folder))
+    killed = time.monotonic()
+    worker.kill()
+    job = wait(lambda: next((j for j in workers.toys.jobs() if j["status"] == "FAILED"), None), 20)
+    assert job["container"]["exitCode"] == 75
+    assert time.monotonic() - killed < 12
+
+
+def test_a_run_worker_asked_to_stop_takes_its_job_along(workers: RunWorkers) -> None:
+    """What terminating a run in the UI does to the run worker."""
+    run_id = workers.create_run(sleep_s=60)
+    worker = workers.start(run_id)
+    wait(lambda: ran(workers.folder))
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=30)
+    job = wait(lambda: next((j for j in workers.toys.jobs() if j["status"] == "FAILED"), None))
+    assert job["statusReason"] == f"Dagster run {run_id} was terminated"
+
+
+# The guard alone.
+
+
+class Store:
+    """A channel of which a test says what it answers."""
+
+    uri = "test"
+
+    def __init__(self, answers: Callable[[], bytes]) -> None:
+        self._answers = answers
+
+    def get(self, key: str) -> bytes | None:
+        return self._answers()
+
+
+def outcome(answers: Callable[[], bytes], lease: float, timeout: float | None, seconds: float) -> str | None:
+    def stop(*_: Any) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    guard = Guard(Store(answers), lease, timeout, {"host-silent": 75, "timeout": 124})  # type: ignore[arg-type]
+    try:
+        with guard:
+            time.sleep(seconds)
+    except InterruptedError:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return guard.verdict
+
+
+def test_a_lease_that_changes_keeps_a_step_alive() -> None:
+    """Whatever the two clocks say: only the change counts."""
+    assert outcome(lambda: str(time.monotonic()).encode(), 0.3, None, 1.0) is None
+
+
+def test_a_lease_that_stands_still_ends_it() -> None:
+    assert outcome(lambda: b"same", 0.3, None, 5.0) == "host-silent"
+
+
+def test_a_store_that_is_away_says_nothing_about_the_host() -> None:
+    from batch_step.errors import ChannelUnavailable
+
+    def away() -> bytes:
+        raise ChannelUnavailable("S3 is away")
+
+    assert outcome(away, 0.3, None, 1.0) is None
+
+
+def test_a_step_past_its_time_is_interrupted() -> None:
+    assert outcome(lambda: str(time.monotonic()).encode(), 5, 0.3, 5.0) == "timeout"
+
+
+# The reaper.
+
+STATUSES = [
+    ("RUNNING", dg.DagsterRunStatus.CANCELED, True),
+    ("RUNNABLE", dg.DagsterRunStatus.FAILURE, True),
+    ("RUNNING", dg.DagsterRunStatus.SUCCESS, True),
+    ("RUNNING", dg.DagsterRunStatus.STARTED, False),
+    ("RUNNING", dg.DagsterRunStatus.CANCELING, False),  # its run worker is at it
+    ("SUCCEEDED", dg.DagsterRunStatus.SUCCESS, False),
+    ("RUNNING", None, False),  # a run of another Dagster on the same queue
+]
+
+
+@pytest.mark.parametrize(("job", "run", "ended"), STATUSES)
+def test_a_job_whose_run_is_over_is_an_orphan(job: str, run: dg.DagsterRunStatus | None, ended: bool) -> None:
+    found = orphans([{"jobId": "j", "status": job, "tags": {"dagster/run_id": "r"}}], lambda _: run)
+    assert bool(found) is ended
+    assert orphans([{"jobId": "j", "status": job}], lambda _: run) == {}
+
+
+def test_the_reaper_ends_what_outlived_its_run(batch: LocalAws, instance: dg.DagsterInstance) -> None:
+    over = instance.add_run(dg.DagsterRun(job_name="x", run_id="over", status=dg.DagsterRunStatus.CANCELED))
+    going = instance.add_run(dg.DagsterRun(job_name="x", run_id="going", status=dg.DagsterRunStatus.STARTED))
+    ids = {}
+    for run in (over, going):
+        ids[run.run_id] = boto3.client("batch").submit_job(
+            jobName=f"dagster-{run.run_id}",
+            jobQueue="gpu",
+            jobDefinition="toy",
+            containerOverrides={"command": ["sleep", "60"]},
+            tags={"dagster/run_id": run.run_id},
+        )["jobId"]
+    jobs = BatchJobs.from_environment()
+    assert reap(instance, jobs, ["gpu"], "dagster") == {ids["over"]: "run over is over (CANCELED)"}
+    wait(lambda: jobs.describe([ids["over"]])[ids["over"]]["status"] == "FAILED")
+    assert jobs.describe([ids["going"]])[ids["going"]]["status"] != "FAILED"
+
+
+def test_the_reaper_is_a_sensor_that_runs_from_the_start(batch: LocalAws, instance: dg.DagsterInstance) -> None:
+    sensor = orphan_reaper(["gpu"])
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    result = sensor(dg.build_sensor_context(instance=instance))
+    assert isinstance(result, dg.SkipReason)
+    assert result.skip_message == "no job outlives its run"

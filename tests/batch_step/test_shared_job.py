@@ -1,0 +1,143 @@
+"""reuse="run": one job serves the steps of a run, models stay loaded, and a job lost between steps is replaced."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from batch_step import shared_job
+from batch_step.channel import Channel, open_channel
+from batch_step.records import EXIT_DONE, EXIT_TIMED_OUT
+from tests.batch_step.runs import Toys, messages, ran
+
+if TYPE_CHECKING:
+    from infra.local.aws import LocalAws
+
+STEPS = ("first", "second", "third")
+
+
+def run(toys: Toys, tmp_path: Path, *more: str, sleep: dict[str, float] | None = None, **settings: Any) -> Any:
+    ops = {s: {"folder": str(tmp_path / "ran"), "sleep_s": (sleep or {}).get(s, 0)} for s in STEPS}
+    return toys.run(*STEPS, *more, ops=ops, **{"reuse": "run", **settings})
+
+
+def loads(toys: Toys, step: str) -> int:
+    return int((toys.outputs / step / "all.json").read_text())
+
+
+def test_one_job_serves_a_run_and_what_is_loaded_stays_loaded(toys: Toys, tmp_path: Path) -> None:
+    result = run(toys, tmp_path, "between")
+    assert result.success
+    assert [loads(toys, step) for step in STEPS] == [1, 2, 3]  # seen by one process
+    (job,) = toys.jobs()
+    assert job["tags"]["dagster/step"] == "run"
+
+
+def test_the_job_ends_when_the_run_has_no_more_steps_for_it(toys: Toys, tmp_path: Path) -> None:
+    assert run(toys, tmp_path, idle_seconds=600).success
+    for _ in range(50):
+        if toys.jobs()[0]["status"] == "SUCCEEDED":
+            return
+        threading.Event().wait(0.1)
+    pytest.fail("the job waits on for steps that will not come")
+
+
+def test_a_job_for_each_step_loads_for_each_step(toys: Toys, tmp_path: Path) -> None:
+    assert run(toys, tmp_path, reuse="step").success
+    assert [loads(toys, step) for step in STEPS] == [1, 1, 1]
+    assert len(toys.jobs()) == 3
+
+
+def test_a_job_that_was_idle_too_long_is_replaced(toys: Toys, tmp_path: Path) -> None:
+    result = toys.run("first", "second", ops={"first": {}, "second": {}}, reuse="run", idle_seconds=0.1)
+    assert result.success
+    assert len(toys.jobs()) in (1, 2)
+
+
+def test_a_job_lost_between_two_steps_is_replaced_without_failing_the_run(
+    toys: Toys, batch: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And costs nothing of the budget: none of the second step was lost."""
+    from infra.local.batch.faults import SpotReclaim
+
+    real = shared_job.enqueue
+    seen: list[str] = []
+
+    def lose_the_job_first(session: Channel, uri: str) -> int | None:
+        seen.append(uri)
+        if len(seen) == 2:
+            batch.faults.add(SpotReclaim(times=1))
+            number = real(session, uri)
+            return number
+        return real(session, uri)
+
+    monkeypatch.setattr(shared_job, "enqueue", lose_the_job_first)
+    result = run(toys, tmp_path, sleep={"second": 0.5}, infrastructure_retries=1)
+    assert result.success
+    assert ran(tmp_path / "ran")["third"] == 1
+    assert len(toys.jobs()) == 2
+
+
+def test_a_job_killed_in_the_middle_of_a_step_costs_that_step_one_retry(
+    toys: Toys, batch: LocalAws, tmp_path: Path
+) -> None:
+    from infra.local.batch.faults import SpotReclaim
+
+    batch.faults.add(SpotReclaim(times=1, after_s=1.5))
+    result = run(toys, tmp_path, sleep={"first": 2.5})
+    assert result.success
+    assert ran(tmp_path / "ran") == {"first": 2, "second": 1, "third": 1}
+    assert any("1 of 3 infrastructure retries" in m for m in messages(result, toys.instance))
+
+
+def test_a_failed_step_leaves_the_job_to_others(toys: Toys) -> None:
+    toys.add_videos("a")
+    result = toys.run("failing", "plain", "observed", partition="a", reuse="run")
+    assert not result.success
+    assert {s.step_key for s in result.get_step_success_events()} >= {"plain", "observed"}
+    assert len(toys.jobs()) == 1
+
+
+# The line of slots.
+
+
+def test_of_a_step_and_the_end_of_the_job_the_first_in_line_decides(tmp_path: Path) -> None:
+    session = open_channel(str(tmp_path))
+    assert shared_job.enqueue(session, "/a") == 0
+    assert shared_job.enqueue(session, "/a") == 0  # a run worker that resumes finds its place
+    assert shared_job.enqueue(session, "/b") == 1
+    shared_job.close(session, "idle")
+    shared_job.close(session, "idle")
+    assert shared_job.enqueue(session, "/c") is None
+    assert shared_job.enqueue(session, "/a") == 0
+
+
+def test_a_job_serves_in_order_and_ends_when_nothing_comes(tmp_path: Path) -> None:
+    session = open_channel(str(tmp_path / "s"))
+    for name in ("a", "b"):
+        shared_job.enqueue(session, str(tmp_path / name))
+    served: list[str] = []
+
+    def step(channel: Channel, taken_at: float) -> int:
+        served.append(Path(channel.uri).name)
+        return EXIT_DONE
+
+    assert shared_job.serve(session, step, idle_seconds=0.1) == EXIT_DONE
+    assert served == ["a", "b"]
+    assert shared_job.enqueue(session, "/c") is None
+
+
+def test_a_job_that_is_no_more_good_ends_with_the_code_of_its_step(tmp_path: Path) -> None:
+    session = open_channel(str(tmp_path / "s"))
+    shared_job.enqueue(session, str(tmp_path / "a"))
+    assert shared_job.serve(session, lambda channel, taken: EXIT_TIMED_OUT, idle_seconds=5) == EXIT_TIMED_OUT
+
+
+def test_both_reuse_modes_leave_the_same_outputs(toys: Toys, tmp_path: Path) -> None:
+    toys.add_videos("a")
+    for reuse in ("step", "run"):
+        assert toys.run("frames", "boxes", partition="a", reuse=reuse).success
+        assert (toys.outputs / "boxes" / "a.json").read_text() == "[2]"
