@@ -95,7 +95,7 @@ class ArtifactStore:
         return content_digest(arrow)
 
     def read_table(self, table: Table, partition: str) -> pd.DataFrame:
-        """The stored rows, `attrs` as they were; raises ArtifactMissing, or StoreRejected where it is not that table."""
+        """The stored rows, `attrs` as they were; raises ArtifactMissing, or StoreRejected where it is no table."""
         name = table_name(table, partition)
         try:
             arrow = pq.read_table(pa.BufferReader(self.read_bytes(name)))

@@ -1,6 +1,6 @@
 """How good the analysis is on real clips, as Markdown: `python -m tests.bench.quality FOLDER` (see docs/quality.md).
 
-FOLDER holds the clips of `WATCHED`, whose labels were written down by a person who watched them, and `gmdcsa24/` with its
+FOLDER holds the clips of `WATCHED`, whose labels were written down by watching them, and `gmdcsa24/` with its
 `labels.csv` (clip, start_s, end_s, label).
 """
 
