@@ -14,10 +14,10 @@ EXTRAS_permissive :=
 EXTRAS_cpu := [cpu]
 INSTALLED := $(VENV)/.installed-$(PROFILE)
 
-.PHONY: demo test lint types contracts check models clean
+.PHONY: demo test lint types contracts check quality models clean
 
 demo: $(INSTALLED)
-	@$(BIN)/sentinel demo $(VIDEO)
+	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/sentinel models pull
@@ -34,6 +34,11 @@ contracts: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 check: lint types contracts test
+
+quality: $(INSTALLED)
+	@test -n "$(FOOTAGE)" || { echo "make quality FOOTAGE=folder/of/clips: see docs/quality.md" >&2; exit 1; }
+	@$(BIN)/sentinel models pull >&2
+	@$(BIN)/python -m tests.bench.quality "$(FOOTAGE)"
 
 models: $(INSTALLED)
 	@$(BIN)/sentinel models pull
