@@ -14,6 +14,7 @@ import pytest
 from infra.local.postgres import LocalPostgres, Server
 from resources.warehouse import Warehouse
 from resources.weights import Catalogue
+from tests.builders.faults import cut
 from tests.builders.folders import new_folder
 from tests.goldens import Golden
 
@@ -141,3 +142,11 @@ def aws(aws_server: LocalAws, aws_session: object, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", aws_session)
     yield aws_server
     aws_server.reset()
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory, sample_clip: Path) -> Path:
+    """The first seconds of the sample clip: real people of two photos, moving."""
+    path = tmp_path_factory.mktemp("clips") / "people.mp4"
+    cut(sample_clip, path, seconds=4)
+    return path

@@ -1,0 +1,98 @@
+"""The README's commands, its query and its table of settings, as they stand there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from resources import settings, weights
+from tests.builders.faults import cut
+from tests.builders.machine import Machine
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith(".venv/bin/sentinel ")]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A machine on which the README's first command was run, in the folder of its two videos."""
+
+    machine: Machine
+    folder: Path
+
+    def run(self, command: str, *more: str) -> Any:
+        return self.machine.run(*shlex.split(command)[1:], *more, cwd=self.folder)
+
+
+@pytest.fixture(scope="module")
+def shop(people: Path, tmp_path_factory: pytest.TempPathFactory, fresh_database: Any) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("shop")
+    shutil.copy(people, folder / "shop-1.mp4")
+    cut(people, folder / "shop-2.mkv", seconds=2)
+    with fresh_database() as url:
+        shop = Shop(Machine(tmp_path_factory.mktemp("home"), url), folder)
+        done = shop.run(COMMANDS[0])
+        assert done.returncode == 0, done.stderr
+        yield shop
+
+
+def test_the_readme_begins_with_an_analysis() -> None:
+    """The other commands need its videos; `dev` has a test of its own."""
+    assert COMMANDS[0] == ".venv/bin/sentinel analyze shop-1.mp4 shop-2.mkv"
+    assert ".venv/bin/sentinel dev" in COMMANDS
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS[1:] if not c.endswith(" dev")])
+def test_a_command_of_the_readme_works(shop: Shop, command: str) -> None:
+    """For people, and as JSON for programs; nothing on stderr."""
+    done = shop.run(command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+    assert isinstance(json.loads(shop.run(command, "--json").stdout), list)
+
+
+def test_search_finds_what_was_seen_and_filters_hold(shop: Shop) -> None:
+    """The same events from both videos; each filter leaves only what passes it."""
+
+    def found(*options: str) -> list[dict[str, Any]]:
+        return list(json.loads(shop.run(".venv/bin/sentinel search 'a person walking' --json", *options).stdout))
+
+    everything = found()
+    assert {hit["video_name"] for hit in everything} == {"shop-1.mp4", "shop-2.mkv"}
+    assert all(-1 <= hit["similarity"] <= 1 for hit in everything)
+    kinds = {hit["event"]["event_type"] for hit in everything}
+    for kind in kinds:
+        assert {hit["event"]["event_type"] for hit in found("--type", kind)} == {kind}
+    assert {hit["video_name"] for hit in found("--video", "shop-1.mp4")} == {"shop-1.mp4"}
+    assert all(hit["event"]["confidence"] >= 0.9 for hit in found("--min-confidence", "0.9"))
+    assert all(hit["event"]["end_s"] >= 2 for hit in found("--from", "0:02"))
+    assert all(hit["event"]["gender"] == "unknown" for hit in found("--gender", "unknown"))
+    assert all(hit["event"]["age"] >= 30 for hit in found("--min-age", "30"))
+    assert found("--min-age", "119") == []
+    assert len(found("--limit", "1")) == 1
+
+
+def test_the_query_of_the_readme_finds_the_rows_of_an_old_model(shop: Shop) -> None:
+    """Which rows came from that model: one query, all of them here."""
+    (query,) = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
+    with psycopg.connect(shop.machine.database_url) as connection:
+        rows = connection.execute(query).fetchall()
+        (total,) = connection.execute("SELECT count(*) FROM events").fetchone() or (0,)
+    assert sum(count for _, count in rows) == total > 0
+
+
+def test_the_settings_of_the_readme_are_those_that_are_read() -> None:
+    """No variable is missing from the table, and none stands there for nothing."""
+    listed = set(re.findall(r"^\| `([A-Z_]+)` \|", README, flags=re.MULTILINE))
+    source = "".join(Path(module.__file__ or "").read_text() for module in (settings, weights))
+    read = set(re.findall(r'"(SENTINEL_[A-Z_]+|DATABASE_URL)"', source))
+    assert listed == read - {"SENTINEL_DEPLOYMENT"}  # `aws` is not there yet
