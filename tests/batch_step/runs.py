@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import dagster as dg
 
-from batch_step.dagster_internals import ReconstructableJob
+from batch_step.dagster_internals import ReconstructableJob, capture_interrupts
 
 MODULE = "tests.batch_step.assets_under_test"
 
@@ -60,6 +60,21 @@ class Toys:
             asset_selection=[dg.AssetKey(a) for a in assets],
         )
 
+    def create_run(self, asset: str, behavior: dict[str, Any], **settings: Any) -> str:
+        """A run for a run worker of its own; its id."""
+        config = {
+            "resources": {
+                "io_manager": {"config": {"base": str(self.outputs)}},
+                "gpu": {"config": {**self.settings, **settings}},
+            },
+            "ops": {asset: {"config": behavior}},
+        }
+        job = reconstructable("remote").get_subset(asset_selection=frozenset([dg.AssetKey(asset)]))
+        run = self.instance.create_run_for_job(
+            job.get_definition(), run_config=config, asset_selection=job.asset_selection
+        )
+        return run.run_id
+
     def jobs(self, queue: str = "gpu") -> list[dict[str, Any]]:
         """All Batch jobs of a queue, in full."""
         batch = boto3.client("batch")
@@ -68,6 +83,18 @@ class Toys:
         ]
         ids = [job["jobId"] for job in found]
         return sorted(batch.describe_jobs(jobs=ids)["jobs"], key=lambda j: j["createdAt"]) if ids else []
+
+
+def execute_run(home: str, run_id: str, how: str) -> int:
+    """What a run worker does: `dagster api execute_run`, or `resume_run`."""
+    from dagster._grpc.impl import core_execute_run
+
+    with capture_interrupts(), dg.DagsterInstance.from_config(home) as instance:
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        for _ in core_execute_run(reconstructable("remote"), run, instance, False, how == "resume"):
+            pass
+    return 0
 
 
 def kinds(result: dg.JobExecutionResult, instance: dg.DagsterInstance, step: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,56 +17,30 @@ import pytest
 from batch_step.guard import Guard
 from batch_step.jobs import BatchJobs
 from batch_step.reaper import orphan_reaper, orphans, reap
-from tests.batch_step.conftest import CHECKOUT
 from tests.batch_step.runs import Toys, ran
+from tests.batch_step.warm_start import RUN
 
 if TYPE_CHECKING:
     from infra.local.aws import LocalAws
-
-# As `dagster api execute_run` and `dagster api resume_run` do it.
-RUN_WORKER = """
-import sys
-import dagster as dg
-from dagster._grpc.impl import core_execute_run
-from dagster._utils.interrupts import capture_interrupts
-from tests.batch_step.runs import reconstructable
-home, run_id, resume = sys.argv[1:]
-with capture_interrupts(), dg.DagsterInstance.from_config(home) as instance:
-    run = instance.get_run_by_id(run_id)
-    for _ in core_execute_run(reconstructable("remote"), run, instance, False, resume == "resume"):
-        pass
-"""
 
 
 class RunWorkers:
     """Processes that execute a run of `behaving`, on an instance in files."""
 
-    def __init__(self, toys: Toys, home: Path, folder: Path) -> None:
-        self.toys, self.home, self.folder = toys, home, folder
+    def __init__(self, toys: Toys, home: Path, folder: Path, warm_worker: list[str]) -> None:
+        self.home, self.folder, self._warm_worker = home, folder, warm_worker
         (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         self.processes: list[subprocess.Popen[bytes]] = []
         self.instance = dg.DagsterInstance.from_config(str(home))
+        self.toys = Toys(self.instance, toys.outputs, toys.settings)
 
     def create_run(self, **behavior: Any) -> str:
-        from tests.batch_step.runs import reconstructable
-
-        config = {
-            "resources": {
-                "io_manager": {"config": {"base": str(self.toys.outputs)}},
-                "gpu": {"config": self.toys.settings},
-            },
-            "ops": {"behaving": {"config": {"folder": str(self.folder), **behavior}}},
-        }
-        job = reconstructable("remote").get_subset(asset_selection=frozenset([dg.AssetKey("behaving")]))
-        run = self.instance.create_run_for_job(
-            job.get_definition(), run_config=config, asset_selection=job.asset_selection
-        )
-        return run.run_id
+        return self.toys.create_run("behaving", {"folder": str(self.folder), **behavior})
 
     def start(self, run_id: str, resume: bool = False) -> subprocess.Popen[bytes]:
         """`resume`: as the run monitor has it done."""
-        command = [sys.executable, "-c", RUN_WORKER, str(self.home), run_id, "resume" if resume else "start"]
-        process = subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, "DAGSTER_HOME": str(self.home)})
+        command = [*self._warm_worker, RUN, str(self.home), run_id, "resume" if resume else "start"]
+        process = subprocess.Popen(command, env={**os.environ, "DAGSTER_HOME": str(self.home)})
         self.processes.append(process)
         return process
 
@@ -79,10 +52,10 @@ class RunWorkers:
 
 
 @pytest.fixture
-def workers(toys: Toys, tmp_path: Path) -> Iterator[RunWorkers]:
+def workers(toys: Toys, tmp_path: Path, warm_worker: list[str]) -> Iterator[RunWorkers]:
     home = tmp_path / "home"
     home.mkdir()
-    workers = RunWorkers(toys, home, tmp_path / "ran")
+    workers = RunWorkers(toys, home, tmp_path / "ran", warm_worker)
     yield workers
     workers.close()
 

@@ -16,6 +16,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from tests.batch_step.runs import execute_run, reconstructable
+
 CLIENT = """
 import array, json, os, signal, socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -28,11 +30,12 @@ os._exit(code[0] if code else 137)
 """
 
 
+RUN = "--execute-run"  # before a folder of an instance, a run's id, and "start" or "resume"
+
+
 def serve(address: str) -> None:
     """Runs until its standard input closes."""
     import dagster as dg
-
-    from tests.batch_step.runs import reconstructable
 
     for name in ("remote", "remote_by_process"):
         reconstructable(name).get_definition()
@@ -91,7 +94,7 @@ def _fork(connection: socket.socket, server: socket.socket, jobs: dict[int, sock
         from batch_step import worker
 
         worker._PROCESS_STARTED = __import__("time").time()
-        code = worker.main(message["argv"])
+        code = execute_run(*message["argv"][1:]) if message["argv"][0] == RUN else worker.main(message["argv"])
     except BaseException:  # noqa: BLE001 - the top of a process
         traceback.print_exc()
     finally:
