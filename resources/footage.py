@@ -74,11 +74,7 @@ def describe_file(path: Path, on_progress: Callable[[float], None] | None = None
 
     Raises FootageMissing where there is no such file, StoreUnavailable where it cannot be read.
     """
-    path = path.expanduser().resolve()
-    if not path.exists():
-        raise FootageMissing("there is no such file", where=path, remedy="Check the path")
-    if not path.is_file():
-        raise FootageMissing("that is not a file", where=path, remedy="Name a video file")
+    path = _regular_file(path)
     digest, done, size = hashlib.sha256(), 0, path.stat().st_size
     try:
         with path.open("rb") as stream:
@@ -92,6 +88,25 @@ def describe_file(path: Path, on_progress: Callable[[float], None] | None = None
             f"the file cannot be read: {error.strerror}", where=path, remedy="Let this user read it"
         ) from error
     return FootageRecord(uri=str(path), etag=f"sha256:{digest.hexdigest()}", size_bytes=done)
+
+
+def _regular_file(path: Path) -> Path:
+    """Where the file really is. Raises FootageMissing for what no video file can be."""
+    try:
+        str(path).encode()
+        found = path.expanduser().resolve()
+        is_file, exists = found.is_file(), found.exists()
+    except UnicodeEncodeError as error:
+        remedy = "Rename it: records and rows hold names in UTF-8"
+        raise FootageMissing("its name is not text in UTF-8", where=path, remedy=remedy) from error
+    except (OSError, RuntimeError) as error:  # a link to itself is a RuntimeError before Python 3.13
+        said = error.strerror if isinstance(error, OSError) else error
+        raise FootageMissing(f"that is no path to a file: {said}", where=path, remedy="Check the path") from error
+    if not exists:
+        raise FootageMissing("there is no such file", where=found, remedy="Check the path")
+    if not is_file:
+        raise FootageMissing("that is not a file", where=found, remedy="Name a video file")
+    return found
 
 
 def _record_name(partition: str) -> str:

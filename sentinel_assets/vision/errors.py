@@ -25,7 +25,7 @@ class SentinelError(Exception):
     """Base of all. `is_retryable` says whether the same call may succeed later without a change.
 
     `what` is the fault, `where` the file, table or address it was found at, `remedy` the next step;
-    together they print as one line.
+    together they print as one line, in which no file name can speak to the terminal.
     """
 
     is_retryable: ClassVar[bool] = False
@@ -40,10 +40,17 @@ class SentinelError(Exception):
     def __str__(self) -> str:
         where = f"{self.where}: " if self.where else ""
         remedy = f". {self.remedy}" if self.remedy else ""
-        return f"{where}{self.what}{remedy}"
+        return printable(f"{where}{self.what}{remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.where, self.remedy))
+
+
+def printable(text: str) -> str:
+    """The text with its line breaks, control characters, changes of direction and undecodable bytes written out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 def _rebuild(kind: type[SentinelError], what: str, where: str, remedy: str) -> SentinelError:

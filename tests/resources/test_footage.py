@@ -45,6 +45,24 @@ def test_what_is_no_file_is_refused(tmp_path: Path, path: str) -> None:
         describe_file(tmp_path / path)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("loop.mp4", "loop"),  # a link to itself: an error of pathlib's own
+        ("x" * 300 + ".mp4", "too long"),  # the file system takes 255 bytes
+        ("~nobody-of-that-name/x.mp4", "no such file"),  # a folder that begins with ~ is a folder
+        ("bad\udcff.mp4", "not text in UTF-8"),  # a byte that is no UTF-8, as Python hands it over
+    ],
+    ids=["link to itself", "too long", "tilde", "not UTF-8"],
+)
+def test_what_no_path_can_be_is_refused_in_one_printable_line(tmp_path: Path, name: str, words: str) -> None:
+    """Each comes out of the operating system or of pathlib in another way."""
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    with pytest.raises(FootageMissing, match=words) as caught:
+        describe_file(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
 def test_an_unregistered_partition_says_how_to_register_it(store: FootageStore) -> None:
     """A partition that somebody added by hand in the UI."""
     with pytest.raises(FootageMissing, match="sentinel analyze"), store.local_copy("99"):
