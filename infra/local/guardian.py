@@ -32,6 +32,15 @@ _RESTARTS = 5  # in a row; a server that lived for longer than this starts a new
 _STEADY_S = 30.0
 
 
+def has_guardian(folder: Path) -> bool:
+    """Whether a guardian lives, be its server ready or not; also where the folder was deleted: then none shall come."""
+    try:
+        with (folder / "guardian").open("rb") as lock:
+            return not _try_lock(lock, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return True
+
+
 def running_port(folder: Path) -> int | None:
     """The port of the folder's server, if a guardian is there and the server accepts connections."""
     try:

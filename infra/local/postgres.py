@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,9 +31,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from infra.local.cluster import SUPERUSER
-from infra.local.guardian import read_password, running_port
+from infra.local.guardian import has_guardian, read_password, running_port
 from infra.local.places import unusable
-from sentinel_assets.vision.errors import StoreRejected, StoreUnavailable
+from sentinel_assets.vision.errors import StoreError, StoreRejected, StoreUnavailable
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _IMPORT_ROOT = Path(__file__).resolve().parents[2]
 _START_TIMEOUT_S = 240.0
+_LOOK_S = 0.2  # between two looks whether the server still has a guardian
 _CREATE_DATABASE_LOCK = 0x5E47_0001  # key of the advisory lock, ours alone by convention
 
 
@@ -114,18 +116,41 @@ class LocalPostgres:
             os.utime(users.fileno())
             try:
                 port = self._ensure_running()
-                yield Server(port, read_password(self.folder), self._revive)
+                with self._watched():
+                    yield Server(port, read_password(self.folder), self._revive)
             finally:
                 os.utime(users.fileno())
 
     def remove(self) -> None:
         """Stop the server, whoever uses it, and delete its data and the folder."""
-        self._stop()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), (self.folder / "starting").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # or else a user would start it again in between
+            self._stop()
             cluster = self.folder / "cluster"
             if cluster.is_symlink():
                 shutil.rmtree(cluster.resolve(), ignore_errors=True)
             shutil.rmtree(self.folder)
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Meanwhile, start the server again should its guardian be killed: other libraries' connections to it only try
+        for a few seconds, and cannot be told to call `revive`."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(_LOOK_S):
+                if has_guardian(self.folder):
+                    continue
+                with contextlib.suppress(StoreError):  # who needs the server says so himself
+                    self._ensure_running()
+
+        watcher = threading.Thread(target=watch, name="postgres-watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
 
     def _stop(self, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
