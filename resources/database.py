@@ -26,6 +26,7 @@ _DEFAULTS = {
     "tcp_user_timeout": "30000",  # ms without an answer before a connection counts as lost
     "keepalives_idle": "30",  # s
 }
+_ATTEMPTS = 5  # to prepare a connection, each after the database has answered
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.05, 1.0
 
 # https://www.postgresql.org/docs/16/errcodes-appendix.html
@@ -120,17 +121,31 @@ class Database:
         return connection
 
     @contextmanager
-    def apart(self) -> Iterator[Connection]:
-        """A second connection for a while; raises StoreError when it cannot be had."""
-        self.run(lambda connection: connection.execute("SELECT 1"))
-        try:
-            connection = self.open()
-        except psycopg.Error as error:
-            raise explain(error, self.where) from error
+    def apart(self, prepare: Callable[[Connection], object]) -> Iterator[Connection]:
+        """A second connection for a while, on which `prepare` was run; that is begun anew where the connection is lost.
+
+        Raises StoreError when it cannot be had.
+        """
+        connection = self._prepared(prepare)
         try:
             yield connection
         finally:
             connection.close()
+
+    def _prepared(self, prepare: Callable[[Connection], object]) -> Connection:
+        for left in reversed(range(_ATTEMPTS)):
+            self.run(lambda connection: connection.execute("SELECT 1"))  # waits where the database is away
+            connection: Connection | None = None
+            try:
+                connection = self.open()
+                prepare(connection)
+                return connection
+            except psycopg.Error as error:
+                if connection is not None:
+                    connection.close()
+                if not left or not _is_passing(error):
+                    raise explain(error, self.where) from error
+        raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
         with self._lock:

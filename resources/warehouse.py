@@ -280,11 +280,8 @@ class Warehouse:
     def hold_video(self, partition_key: str) -> Iterator[None]:
         """One at a time for each video: waits for whoever holds it, on whatever machine. Let go of at the latest when
         this process ends."""
-        with self._database.apart() as connection:
-            try:
-                connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_HOLD_LOCK, partition_key])
-            except psycopg.Error as error:
-                raise explain(error, self.where) from error
+        query = "SELECT pg_advisory_lock(%s, hashtext(%s))"
+        with self._database.apart(lambda connection: connection.execute(query, [_HOLD_LOCK, partition_key])):
             yield
 
     def _update_video(self, statement: str, *, patience_s: float | None = None, key: str, **values: Any) -> None:

@@ -498,6 +498,36 @@ def test_who_holds_a_video_is_alone_with_it(warehouse: Warehouse, database_url: 
     assert order == ["first", "second"]
 
 
+def test_who_waits_for_a_video_goes_on_waiting_when_the_connection_is_lost(
+    warehouse: Warehouse, database_url: str
+) -> None:
+    """A server that is restarted ends the connection of everybody who waits."""
+    held: list[bool] = []
+
+    def second() -> None:
+        with Warehouse(database_url) as own, own.hold_video("1"):
+            held.append(True)
+
+    waiting_backends = (
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(database_url, autocommit=True) as connection:
+        with warehouse.hold_video("1"):
+            waiting = pool.submit(second)
+            ended: set[int] = set()
+            deadline = time.monotonic() + 20
+            while len(ended) < 2 and not waiting.done() and time.monotonic() < deadline:
+                for (pid,) in connection.execute(waiting_backends).fetchall():
+                    connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+                    ended.add(pid)
+                time.sleep(0.02)
+            assert len(ended) == 2, "it has to come back after the first"
+            assert not held
+        waiting.result(timeout=20)
+    assert held
+
+
 # Connections, addresses, migrations
 
 
