@@ -8,7 +8,7 @@ blindly (boto's own retries are off for it). What still slips through the worker
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,13 +84,13 @@ class BatchJobs:
     def region(self) -> str:
         return str(self._client.meta.region_name)
 
-    def submit_or_adopt(self, request: JobRequest, queues: Iterable[str] = ()) -> tuple[str, bool]:
-        """(job id, whether it was there already). `queues` are further ones where the job may have been submitted.
+    def submit_or_adopt(self, request: JobRequest) -> tuple[str, bool]:
+        """(job id, whether it was there already).
 
         Raises LimitExceeded, SubmitUncertain, or what boto3 raises for a request that Batch refuses.
         """
         parameters = request.to_api()
-        found = self.find(request.name, {request.queue, *queues})
+        found = self.find(request.name, request.queue)
         if found is not None:
             return found, True
         return self._submit(parameters)
@@ -111,7 +111,7 @@ class BatchJobs:
             self._pause(delay)
             delay = min(delay * 2, 20)
             if doubtful:
-                found = self.find(parameters["jobName"], {parameters["jobQueue"]})
+                found = self.find(parameters["jobName"], parameters["jobQueue"])
                 if found is not None:
                     return found, True
         raise SubmitUncertain(
@@ -120,19 +120,17 @@ class BatchJobs:
             remedy="Look at the queue and at the account's request limits",
         )
 
-    def find(self, name: str, queues: Iterable[str]) -> str | None:
-        """The job of that name, in any state: one in flight before one that ended, then the newest."""
-        found: list[tuple[bool, int, str]] = []
-        for queue in sorted(queues):
-            pages = self._client.get_paginator("list_jobs").paginate(
-                jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]
-            )
-            found.extend(
-                (job["status"] in IN_FLIGHT, int(job.get("createdAt", 0)), job["jobId"])
-                for page in pages
-                for job in page["jobSummaryList"]
-                if job["jobName"] == name
-            )
+    def find(self, name: str, queue: str) -> str | None:
+        """The queue's job of that name, in any state: one in flight before one that ended, then the newest."""
+        pages = self._client.get_paginator("list_jobs").paginate(
+            jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]
+        )
+        found = [
+            (job["status"] in IN_FLIGHT, int(job.get("createdAt", 0)), str(job["jobId"]))
+            for page in pages
+            for job in page["jobSummaryList"]
+            if job["jobName"] == name
+        ]
         return max(found)[2] if found else None
 
     def describe(self, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:

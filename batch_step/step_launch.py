@@ -88,10 +88,6 @@ class Terms:
             return None
         return "on-demand" if queue == self.on_demand_queue else "spot"
 
-    @property
-    def queues(self) -> set[str]:
-        return {q for q in (self.queue, self.on_demand_queue) if q}
-
 
 @dataclass
 class Carrier:
@@ -198,7 +194,7 @@ class StepLaunch:
 
     def _own_job(self, channel: Channel, queue: str) -> Carrier:
         request = self._request(queue, channel.uri, [*self._terms.command, channel.uri], self._context.step.key)
-        job_id, adopted = self._jobs.submit_or_adopt(request, self._terms.queues)
+        job_id, adopted = self._jobs.submit_or_adopt(request)
         JobRecord(job_id, queue, time.time(), adopted).write(channel, JOB)
         return Carrier(job_id, queue, adopted)
 
@@ -227,7 +223,7 @@ class StepLaunch:
                     if record is None:
                         command = [*self._terms.command, "--serve", f"{self._terms.idle_s:g}", session.uri]
                         request = self._request(queue, session.uri, command, "run")
-                        job_id, adopted = self._jobs.submit_or_adopt(request, self._terms.queues)
+                        job_id, adopted = self._jobs.submit_or_adopt(request)
                         record = JobRecord(job_id, queue, time.time(), adopted)
                         record.write(session, JOB)
                         return record

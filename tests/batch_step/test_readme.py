@@ -35,6 +35,7 @@ def test_the_example_runs_as_a_job_of_a_real_worker(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("SHOP_STEPS", str(tmp_path / "steps"))
     create_queue("gpu-spot")
+    create_queue("gpu-on-demand")
     environment = {"SHOP_STEPS": str(tmp_path / "steps"), "PYTHONPATH": f"{tmp_path}:{CHECKOUT}"}
     boto3.client("batch").register_job_definition(
         jobDefinitionName="shop",
