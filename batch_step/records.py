@@ -92,4 +92,3 @@ class Abandoned(_Record):
     failure: str
     why: str
     job_id: str | None
-    cost: float | None = None

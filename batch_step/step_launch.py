@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 
@@ -35,7 +35,6 @@ from batch_step.watcher import JobWatch, watcher_of
 
 RUN_TAG, STEP_TAG, PARTITION_TAG = "dagster/run_id", "dagster/step", "dagster/partition"
 _SLOWEST_RETRY_S = 120.0
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,6 @@ class StepLaunch:
     ) -> None:
         self._context, self._terms, self._jobs, self._is_last = context, terms, jobs, is_last
         self._attempt = context.previous_attempt_count
-        self._money = 0.0
-        self._recorded: Counter[Any] | None = None
 
     def events(self) -> Iterator[dg.DagsterEvent]:
         losses: list[Abandoned] = []
