@@ -67,7 +67,7 @@ def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
         out.print(f"  {shown} analyze VIDEO...   your own footage")
         out.print(f"  {shown} events {outcome.video.id}           the events of this video")
         out.print(f"  {shown} search TEXT        all videos, by meaning")
-        out.print(f"  {shown} dev                the Dagster UI: lineage, pictures, checks")
+        out.print(f"  {shown} dev                the Dagster UI, with pictures")
     return 0
 
 
@@ -77,6 +77,7 @@ def serve(port: int | None, *, out: Console, err: Console) -> int:
     fetch_weights_with_bar(settings, err)
     with ended_by_signals():
         try:
+            err.print("Starting the Dagster UI; on a busy machine this takes a minute.")
             with dagster_pages(settings, port) as (address, process):
                 out.print(f"Dagster UI  {address}/asset-groups\nCtrl-C stops it.")
                 return process.wait()
@@ -119,12 +120,15 @@ class VideoBar:
             thread.join()
 
     def _follow(self, row: Video, task: TaskID) -> None:
+        """What an earlier analysis left on the row is not this one's progress: a bar once at 100 would stay there."""
         with connect(Settings.from_env()) as warehouse:
             while not self._done.wait(_POLL_S):
                 try:
                     now = warehouse.video(row.partition_key)
                 except StoreUnavailable:
                     continue  # the analysis itself will say so; the bar only waits
+                if now.analysis == row.analysis:
+                    continue  # ours has not begun
                 stage = f"{row.name}  {now.stage}" if now.stage else row.name
                 self._bar.update(task, completed=now.analysis_progress, description=stage)
 
