@@ -149,9 +149,7 @@ def search(text: str, video: str | None, limit: int, as_json: bool, **filters: A
     from sentinel_assets.search import search_hits
 
     if not text.strip():
-        raise SentinelError(
-            "nothing to search for", where="TEXT", remedy="Say what you look for, such as 'someone fell'"
-        )
+        raise click.BadParameter("nothing to search for; say what, such as 'someone fell'", param_hint="TEXT")
     with _warehouse() as warehouse:
         chosen = _filter(video_id=warehouse.find_video(video).id if video else None, **filters)
         hits = search_hits(warehouse, text, chosen=chosen, limit=limit)
@@ -222,7 +220,7 @@ def verify(as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--port", type=int, help="Of the web page; a free one by default.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the web page; a free one by default.")
 def dev(port: int | None) -> None:
     """Run the Dagster UI over this machine's data until Ctrl-C."""
     from sentinel_assets.session import serve
@@ -238,7 +236,10 @@ def _choose(profile: str | None, rate: float | None) -> None:
         os.environ["SENTINEL_SAMPLE_RATE"] = str(rate)
         from sentinel_assets.parameters import sampling
 
-        sampling()
+        try:
+            sampling()
+        except SentinelError as error:
+            raise click.BadParameter(f"{error.what}. {error.remedy}", param_hint="--rate") from error
 
 
 def _warehouse() -> AbstractContextManager[Warehouse]:
@@ -250,7 +251,10 @@ def _warehouse() -> AbstractContextManager[Warehouse]:
 def _filter(*, video_id: int | None = None, for_review: bool = False, **filters: Any) -> SearchFilter:
     from resources.warehouse import SearchFilter
 
-    return SearchFilter(video_id=video_id, needs_review=True if for_review else None, **filters)
+    try:
+        return SearchFilter(video_id=video_id, needs_review=True if for_review else None, **filters)
+    except SentinelError as error:
+        raise click.UsageError(f"{error.what}. {error.remedy}") from error
 
 
 def main() -> None:
