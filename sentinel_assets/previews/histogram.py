@@ -55,7 +55,7 @@ def draw(demographics: pd.DataFrame) -> Picture:
     if demographics.empty:
         axes.text(0.5, 0.5, "nobody was tracked", transform=axes.transAxes, ha="center", color=FAINT)
     axes.set_xticks(places, _LABELS)
-    axes.set_ylim(0, max(base.max(initial=0), 1) * 1.15)
+    axes.set_ylim(0, max(base.max(initial=0), 1) * 1.3)  # room for the legend above the highest bar
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.legend(loc="upper left", frameon=False, fontsize=10, labelcolor=INK, ncols=3)
