@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-
 import dagster as dg
 
-# Checks by partition are a preview in 1.13; without a partition a check would show the latest video alone.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-
-from resources.io_manager import ArtifactIOManager  # noqa: E402
-from resources.provided import AnalysisLog, Footage, WarehouseResource  # noqa: E402
-from resources.settings import Settings  # noqa: E402
-from sentinel_assets.assets.behaviors import behaviors  # noqa: E402
-from sentinel_assets.assets.demographics import demographics  # noqa: E402
-from sentinel_assets.assets.descriptions import descriptions  # noqa: E402
-from sentinel_assets.assets.detections import detections  # noqa: E402
-from sentinel_assets.assets.embeddings import embeddings  # noqa: E402
-from sentinel_assets.assets.events import events  # noqa: E402
-from sentinel_assets.assets.poses import poses  # noqa: E402
-from sentinel_assets.assets.video import video  # noqa: E402
-from sentinel_assets.checks import CHECKS  # noqa: E402
+from resources.io_manager import ArtifactIOManager
+from resources.provided import AnalysisLog, Footage, WarehouseResource
+from resources.settings import Settings
+from sentinel_assets.assets.behaviors import behaviors
+from sentinel_assets.assets.demographics import demographics
+from sentinel_assets.assets.descriptions import descriptions
+from sentinel_assets.assets.detections import detections
+from sentinel_assets.assets.embeddings import embeddings
+from sentinel_assets.assets.events import events
+from sentinel_assets.assets.poses import poses
+from sentinel_assets.assets.video import video
+from sentinel_assets.checks import CHECKS
 
 ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     video,
