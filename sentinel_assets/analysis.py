@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,12 @@ from sentinel_assets.assets.video import video_materialization
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import recipe
-from sentinel_assets.vision.errors import SentinelError
+from sentinel_assets.vision.errors import SentinelError, printable
 from sentinel_assets.vision.frames import Clip, probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import TABLES
 from sentinel_assets.wiring import reason_of
-from sentinel_assets.workplace import Workplace
+from sentinel_assets.workplace import Workplace, records_errors
 
 _HOST, _PID = "sentinel/host", "sentinel/pid"
 
@@ -55,22 +56,24 @@ def analyse(path: Path, place: Workplace, watcher: Watcher, *, again: bool = Fal
     Raises StoreError where the database is the matter, which no row could tell of.
     """
     started = time.monotonic()
-    path = path.expanduser().absolute()
-    row = place.warehouse.register_video(str(path), name=path.name)
+    path = _absolute(path)
+    row = place.warehouse.register_video(printable(str(path)), name=printable(path.name))
     watcher.registered(row)
     with place.warehouse.hold_video(row.partition_key):
         try:
-            made = _materialize(row, path, place, watcher, again=again)
+            with records_errors():
+                made, fault = _materialize(row, path, place, watcher, again=again)
         except SentinelError as error:
             # Where the database itself is the matter this raises in its turn, and the command says so.
             place.warehouse.record_failure(row.partition_key, str(error))
             return Outcome(_reread(place, row), str(error), (), time.monotonic() - started)
-        current = _reread(place, row)
-    error_text = current.error if current.status == "failed" else None
-    return Outcome(current, error_text, tuple(made), time.monotonic() - started)
+        return Outcome(_reread(place, row), fault, tuple(made), time.monotonic() - started)
 
 
-def _materialize(row: Video, path: Path, place: Workplace, watcher: Watcher, *, again: bool) -> Sequence[str]:
+def _materialize(
+    row: Video, path: Path, place: Workplace, watcher: Watcher, *, again: bool
+) -> tuple[Sequence[str], str | None]:
+    """The assets that were to be made, and why not all of them were."""
     from sentinel_assets.definitions import defs
 
     partition = row.partition_key
@@ -83,21 +86,37 @@ def _materialize(row: Video, path: Path, place: Workplace, watcher: Watcher, *, 
     if not assets:
         if row.status != "completed":
             place.warehouse.record_completed(partition)
-        return assets
+        return assets, None
     fetch_weights(place.settings.profile, watcher.fetching)
     _record_recipes(place, assets)
     job = defs.resolve_implicit_global_asset_job_def()
+    run_id = str(uuid.uuid4())
+    place.warehouse.begin_analysis(partition, run_id)
     result = job.execute_in_process(
         instance=place.instance,
+        run_id=run_id,
         partition_key=partition,
         asset_selection=[dg.AssetKey(a) for a in assets],
         tags={_HOST: socket.gethostname(), _PID: str(os.getpid())},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
-    if not result.success and _reread(place, row).status != "failed":
-        place.warehouse.record_failure(partition, _failure_reason(result))
-    return assets
+    if result.success:
+        return assets, None
+    reason = _failure_reason(result)
+    after = _reread(place, row)
+    if after.status == "failed" and after.error:
+        return assets, after.error  # written by the step that failed
+    # Without effect where the database was gone for a while, our lock with it, and a newer analysis has begun.
+    place.warehouse.record_failure(partition, reason, run_id)
+    return assets, reason
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # ~name where nobody has that name: a file may
+        return path.absolute()
 
 
 def fetch_weights(profile: str, on_progress: Callable[[str, float], None]) -> dict[str, Path]:
@@ -137,10 +156,26 @@ def _stale(row: Video, place: Workplace) -> Sequence[str]:
     def is_stored(asset: str, output: Output) -> bool:
         if asset == "events" and place.warehouse.count_events(row.id) != output.rows:
             return False
-        return place.artifacts.exists(table_name(TABLES[asset], partition))
+        # Blocking checks run after their asset was stored: a failed one, or a kill before it, must not be passed by.
+        return place.artifacts.exists(table_name(TABLES[asset], partition)) and _is_checked(
+            asset, partition, place.instance
+        )
 
     outputs = {name: latest_output(place.instance, name, partition) for name in ("video", *DEPENDENCIES)}
     return out_of_date(outputs, is_stored)
+
+
+def _is_checked(asset: str, partition: str, instance: dg.DagsterInstance) -> bool:
+    """Whether every blocking check of this asset has passed on its latest materialization."""
+    from sentinel_assets.checks import CHECKS
+
+    specs = (spec for definition in CHECKS for spec in definition.check_specs)
+    keys = [spec.key for spec in specs if spec.blocking and spec.asset_key == dg.AssetKey(asset)]
+    if not keys:
+        return True
+    latest = instance.event_log_storage.get_asset_check_partition_info(keys, partition_keys=[partition])
+    passed = {one.check_key for one in latest if one.is_current and one.latest_execution_status.value == "SUCCEEDED"}
+    return passed.issuperset(keys)
 
 
 def _record_recipes(place: Workplace, assets: Sequence[str]) -> None:
@@ -152,7 +187,8 @@ def _record_recipes(place: Workplace, assets: Sequence[str]) -> None:
 def _close_abandoned_runs(partition: str, instance: dg.DagsterInstance) -> None:
     """Runs of this video that still count as under way though we hold its lock: their process was killed."""
     under_way = dg.RunsFilter(
-        tags={"dagster/partition": partition, _HOST: socket.gethostname()}, statuses=[dg.DagsterRunStatus.STARTED]
+        tags={"dagster/partition": partition, _HOST: socket.gethostname()},
+        statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING],
     )
     for run in instance.get_runs(under_way):
         if not _is_alive(int(run.tags[_PID])):
@@ -170,10 +206,16 @@ def _is_alive(pid: int) -> bool:
 
 
 def _failure_reason(result: dg.ExecuteInProcessResult) -> str:
+    for check in result.get_asset_check_evaluations():
+        if check.blocking and not check.passed:
+            asset = check.asset_key.to_user_string()
+            return (
+                f"{asset}: the check {check.check_name} failed. See what it found on the asset's page in the Dagster UI"
+            )
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
+            return f"{event.step_key}: {' '.join(error.message.split()) if error else 'failed'}"
     return reason_of(SentinelError("the run ended without a result", remedy="See the run's page in the Dagster UI"))
 
 

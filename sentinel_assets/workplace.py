@@ -43,7 +43,8 @@ def open_workplace(settings: Settings) -> Iterator[Workplace]:
     with ExitStack() as stack:
         stack.enter_context(dagster_home(settings))
         warehouse = stack.enter_context(connect(settings))
-        with _one_at_a_time(settings.home / "dagster.lock"):  # creating Dagster's tables is not safe against itself
+        # Creating Dagster's tables is not safe against itself.
+        with records_errors(), _one_at_a_time(settings.home / "dagster.lock"):
             instance = stack.enter_context(dg.DagsterInstance.get())
         yield Workplace(settings, warehouse, instance)
 
@@ -82,6 +83,24 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
         os.environ["DAGSTER_HOME"] = str(home)
         stack.callback(os.environ.pop, "DAGSTER_HOME", None)
         yield home
+
+
+@contextmanager
+def records_errors() -> Iterator[None]:
+    """Dagster's errors about the database that it keeps its records in, as StoreUnavailable."""
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (DagsterPostgresException, DBAPIError) as error:
+        cause = error.__cause__ if isinstance(error, DagsterPostgresException) else error
+        said = str(cause.orig if isinstance(cause, DBAPIError) else cause or error).strip()
+        raise StoreUnavailable(
+            f"the database of Dagster's records is away: {said.splitlines()[0]}",
+            where=_DAGSTER_DATABASE,
+            remedy="Free space if that is it, and run the same command again to go on",
+        ) from error
 
 
 def _write_if_changed(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from resources.settings import Settings
 from resources.warehouse import Warehouse
-from tests.builders.faults import BAD_FOOTAGE, cut
+from tests.builders.faults import BAD_FOOTAGE, cut, slower_than_its_header_says
 from tests.builders.machine import SENTINEL, TIMEOUT_S, Machine
 
 
@@ -145,6 +145,17 @@ def test_a_truncated_video_can_be_analysed_for_what_is_there(machine: Machine, p
     result = machine.analyze("--partial", broken)[0]
     assert result["error"] is None
     assert any("truncated" in w or "cannot be read on" in w for w in result["video"]["warnings"])
+
+
+def test_a_failed_check_is_not_passed_by_when_the_command_is_run_again(machine: Machine, tmp_path: Path) -> None:
+    """The table that failed is stored and of today's recipe: that alone must not make it good enough to go on from."""
+    strange = slower_than_its_header_says(tmp_path / "strange.mp4")
+    for _ in range(2):
+        done = machine.run("analyze", strange)
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == [f"error: {machine.status(str(strange))['error']}"]
+        assert "detections: the check times_within_the_video failed" in done.stderr
+    assert machine.rows(str(strange)) == []
 
 
 def test_wrong_weights_are_not_loaded(machine: Machine, people: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,19 @@ def _half(path: Path, **spec: Any) -> Path:
     write_clip(whole, **spec)
     truncate(whole, path, 0.5)
     whole.unlink()
+    return path
+
+
+def slower_than_its_header_says(path: Path) -> Path:
+    """A whole MP4 of which FFmpeg gives frames far beyond the duration in its header: its table of times lost a number.
+
+    stts: version and flags, number of entries, then for each its count and duration (ISO/IEC 14496-12, 8.6.1.2).
+    """
+    write_clip(path, frames=30, rate=10, time_base=Fraction(1, 1000), times=[100 * i for i in range(30)])
+    content = bytearray(path.read_bytes())
+    count = content.index(b"stts") + 12
+    content[count : count + 4] = bytes(4)
+    path.write_bytes(content)
     return path
 
 
