@@ -33,6 +33,9 @@ _HEVC_RESETS, _HEVC_CRA = frozenset(range(16, 21)), 21  # BLA and IDR; CRA (H.26
 # A file that ends this much before its own header says is called truncated; less may be the last frame's length.
 _TRUNCATION_TOLERANCE_S = 0.5
 
+# The largest frame of HEVC's level 6.2 (H.265, table A.8), 8192x4352. A GIF of a few kB may declare 65535x65535.
+_MAX_FRAME_PX = 35_651_584
+
 # First bytes of containers that are recognised in a file which cannot be opened: at which offset, and whose they are.
 _SIGNATURES = (
     (4, b"ftyp", "MP4 or MOV"),
@@ -241,6 +244,9 @@ def _video_stream(path: Path, container: Any) -> Any:
         raise NotAVideo("of a codec that this FFmpeg cannot decode", where=path, remedy="Convert it to H.264")
     if stream.time_base is None:
         raise NotAVideo("without a time base", where=path, remedy="Convert it to MP4")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > _MAX_FRAME_PX:
+        raise NotAVideo(f"of frames of {width}x{height} px", where=path, remedy="Scale it to 8192x4352 px at most")
     stream.thread_type = "AUTO"
     for other in container.streams:
         if other is not stream:

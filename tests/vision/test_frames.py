@@ -487,3 +487,14 @@ def test_frames_at_refuses_times_that_the_file_does_not_have(tmp_path: Path) -> 
 def test_a_rate_must_be_positive(tmp_path: Path, rate_hz: float) -> None:
     with pytest.raises(ValueError, match="rate_hz"):
         list(sample_frames(tmp_path / "c.mp4", rate_hz))
+
+
+def test_frames_larger_than_any_camera_gives_are_refused_before_one_is_decoded(tmp_path: Path) -> None:
+    """A few kB would become gigabytes: the size of a GIF's canvas is a number in its header (GIF89a, section 18)."""
+    path = tmp_path / "bomb.gif"
+    write_clip(path, codec="gif", frames=2)
+    content = bytearray(path.read_bytes())
+    content[6:10] = (12_000).to_bytes(2, "little") * 2
+    path.write_bytes(content)
+    with pytest.raises(NotAVideo, match="12000x12000"):
+        probe(path)
