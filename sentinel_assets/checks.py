@@ -27,11 +27,12 @@ def times_within_the_video(detections: pd.DataFrame) -> dg.AssetCheckResult:
 def times_result(detections: pd.DataFrame) -> dg.AssetCheckResult:
     sampling = Sampling.of(detections)
     times = np.asarray(sampling.times_s)
-    outside = int(((times < 0) | (times > sampling.duration_s + _TIME_TOLERANCE_S)).sum())
+    # Each comparison asks what is right, so that a NaN, of which nothing is true, counts as wrong.
+    outside = int((~((times >= 0) & (times <= sampling.duration_s + _TIME_TOLERANCE_S))).sum())
     samples = detections["sample"].to_numpy(int)
     strange = int(((samples < 0) | (samples >= len(times))).sum())
-    wrong = 0 if strange else int((np.abs(times[samples] - detections["time_s"].to_numpy(float)) > 1e-6).sum())
-    backwards = int((np.diff(times) <= 0).sum())
+    wrong = 0 if strange else int((~(np.abs(times[samples] - detections["time_s"].to_numpy(float)) <= 1e-6)).sum())
+    backwards = int((~(np.diff(times) > 0)).sum())
     return dg.AssetCheckResult(
         passed=not (outside or strange or wrong or backwards),
         metadata={
@@ -80,15 +81,15 @@ def tracks_result(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.Asset
     known = behaviors[~orphans]
     seen = spans.reindex(known["track"])
     slack = _TIME_TOLERANCE_S + 1.0 / Sampling.of(detections).rate_hz  # a label may reach half-way to the next sample
-    outside = (known["start_s"].to_numpy() < seen["min"].to_numpy() - slack) | (
-        known["end_s"].to_numpy() > seen["max"].to_numpy() + slack
+    inside = (known["start_s"].to_numpy() >= seen["min"].to_numpy() - slack) & (
+        known["end_s"].to_numpy() <= seen["max"].to_numpy() + slack
     )
     return dg.AssetCheckResult(
-        passed=not orphans.any() and not outside.any(),
+        passed=bool(inside.all() and not orphans.any()),
         metadata={
             "behaviors": len(behaviors),
             "without_a_track": int(orphans.sum()),
-            "outside_their_track": int(outside.sum()),
+            "outside_their_track": int((~inside).sum()),
         },
     )
 

@@ -58,6 +58,8 @@ def _behavior(**changes: Any) -> pd.DataFrame:
         (_detections((-0.5, 1.0)), False),  # before the beginning
         (_detections((0.0, 9.0)), False),  # after the end of a 3 s video
         (_detections(time_s=1.0), False),  # rows that stand on another time than their sample
+        (_detections(time_s=float("nan")), False),  # rows of no time at all
+        (_detections((0.0, float("nan"))), False),  # a sample of no time
         (_detections(sample=7), False),  # a sample that was never taken
     ],
 )
@@ -90,6 +92,7 @@ def test_boxes_lie_inside_the_frame(box: dict[str, float], passes: bool) -> None
         ({"track": 2}, False),  # a person whom nobody detected
         ({"end_s": 30.0}, False),  # long after the person left
         ({"start_s": -5.0}, False),  # before the person came
+        ({"end_s": float("nan")}, False),  # at no time
     ],
 )
 def test_a_behavior_needs_its_track(change: dict[str, Any], passes: bool) -> None:
