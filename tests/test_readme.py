@@ -13,8 +13,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from resources import settings, weights
+from sentinel_assets.cli import cli
 from tests.builders.faults import cut
 from tests.builders.machine import Machine
 
@@ -60,11 +62,15 @@ def test_a_command_of_the_readme_works(shop: Shop, command: str) -> None:
     assert isinstance(json.loads(shop.run(command, "--json").stdout), list)
 
 
-def test_search_finds_what_was_seen_and_filters_hold(shop: Shop) -> None:
+def test_search_finds_what_was_seen_and_filters_hold(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same events from both videos; each filter leaves only what passes it."""
+    for name, value in shop.machine.environment.items():
+        monkeypatch.setenv(name, value)
 
     def found(*options: str) -> list[dict[str, Any]]:
-        return list(json.loads(shop.run(".venv/bin/sentinel search 'a person walking' --json", *options).stdout))
+        done = CliRunner().invoke(cli, ["search", "a person walking", "--json", *options])
+        assert done.exit_code == 0, done.output
+        return list(json.loads(done.stdout))
 
     everything = found()
     assert {hit["video_name"] for hit in everything} == {"shop-1.mp4", "shop-2.mkv"}

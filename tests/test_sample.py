@@ -50,7 +50,7 @@ def test_every_frame_is_labelled_in_its_pixels(sample: Path) -> None:
 
 
 def test_a_detector_finds_the_people_that_the_sample_shows(sample: Path, weights: Callable[[str], Path]) -> None:
-    """One stands; another walks through from 1 to 6 s, comes back from 10 s and stands from 13 s; then nobody; a pair."""
+    """One stands, another walks through from 1 to 6 s, comes back from 10 s, stands from 13 s; nobody; then a pair."""
     from sentinel_assets.vision.models.yolo import YoloPersonDetector
 
     shown = {0: 1, 1: 2, 4: 2, 6: 2, 8: 1, 10: 2, 12: 2, 13: 2, 15: 2, 17: 0, 20: 2, 24: 2}
