@@ -7,12 +7,13 @@ store. Nothing is remembered between comparisons, so going back to an old recipe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 from sentinel_assets.recipes import recipe
+from sentinel_assets.vision.errors import ArtifactMissing
 
 DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
     "detections": ("video",),
@@ -54,6 +55,21 @@ def latest_output(instance: dg.DagsterInstance, asset: str, partition: str) -> O
     ).records
     event = records[0].asset_materialization if records else None
     return Output.from_materialization(event) if event else None
+
+
+def recipes_in_place(instance: dg.DagsterInstance, partition: str, assets: Iterable[str]) -> dict[str, str]:
+    """The recipe by which each of these outputs was really made: that of today is another one where it is out of date.
+
+    Raises ArtifactMissing where nothing is recorded of one.
+    """
+    made = {asset: latest_output(instance, asset, partition) for asset in assets}
+    if missing := [asset for asset, output in made.items() if output is None]:
+        raise ArtifactMissing(
+            f"nothing says how {' and '.join(missing)} came to be",
+            where=f"video {partition}",
+            remedy="Materialize them again",
+        )
+    return {asset: output.recipe for asset, output in made.items() if output is not None}
 
 
 def out_of_date(outputs: Mapping[str, Output | None], is_stored: Callable[[str, Output], bool]) -> Sequence[str]:

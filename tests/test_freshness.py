@@ -8,8 +8,16 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
-from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date, recorded_input
+from sentinel_assets.freshness import (
+    DEPENDENCIES,
+    Output,
+    latest_output,
+    out_of_date,
+    recipes_in_place,
+    recorded_input,
+)
 from sentinel_assets.recipes import recipe
+from sentinel_assets.vision.errors import ArtifactMissing
 
 ALL = list(DEPENDENCIES)
 
@@ -92,3 +100,14 @@ def test_dagster_records_versions_as_we_read_them(instance: dg.DagsterInstance) 
     assert (upstream.version, upstream.rows) == ("r-1", 4)
     assert downstream.recipe == "c1"
     assert downstream.inputs == {"above": recorded_input("r-1")}
+
+
+def test_what_was_made_is_named_by_the_recipe_that_made_it(instance: dg.DagsterInstance) -> None:
+    """Not by that of today: of each output the latest counts, and an unknown one is refused, not guessed."""
+    made = {"dagster/code_version": "0" * 12}
+    for tags in ({"dagster/code_version": "f" * 12}, made):
+        instance.report_runless_asset_event(dg.AssetMaterialization("poses", partition="7", tags=tags))
+    assert recipe("poses").digest not in made.values()
+    assert recipes_in_place(instance, "7", ["poses"]) == {"poses": "0" * 12}
+    with pytest.raises(ArtifactMissing, match="embeddings"):
+        recipes_in_place(instance, "7", ["poses", "embeddings"])

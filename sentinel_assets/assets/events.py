@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from resources.provided import AnalysisLog
+from sentinel_assets.freshness import recipes_in_place
 from sentinel_assets.recipes import STAGES, recipe
 from sentinel_assets.vision.events import assemble_events
 from sentinel_assets.wiring import stage_asset, stage_run
@@ -26,8 +27,10 @@ def events(
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run:
         table = assemble_events(behaviors, demographics, poses, descriptions, embeddings)
+        # This step may run alone, over what another profile made: search must not take old vectors for new ones.
+        made = recipes_in_place(context.instance, run.partition, [name for name in STAGES if name != "events"])
         published = analysis_log.publish(
-            run.partition, context.run_id, table, recipes={name: recipe(name).digest for name in STAGES}
+            run.partition, context.run_id, table, recipes={**made, "events": recipe("events").digest}
         )
         counts = {str(k): int(v) for k, v in table["event_type"].value_counts().sort_index().items()}
         return run.result(table, published=published, counts=dg.MetadataValue.json(counts))
