@@ -79,6 +79,7 @@ def videos_table(videos: Sequence[Video]) -> Table:
             name, justify="right" if name in ("Id", "Done", "Length", "Events") else "left", overflow="fold"
         )
     for video in videos:
+        stage = (video.stage or "") if video.status == "processing" else ""  # of what is over it says nothing
         table.add_row(
             str(video.id),
             Text(video.name),
@@ -86,7 +87,7 @@ def videos_table(videos: Sequence[Video]) -> Table:
             f"{video.analysis_progress}%",
             clock(video.duration_s) if video.duration_s is not None else "",
             "" if video.event_count is None else str(video.event_count),
-            Text(video.error or "; ".join(video.warnings) or (video.stage or "")),
+            Text(video.error or "; ".join(video.warnings) or stage),
         )
     return table
 
