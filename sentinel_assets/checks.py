@@ -6,7 +6,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from resources.provided import WarehouseResource
+from resources.provided import AnalysisLog, WarehouseResource
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.tables import EMBEDDING_DIMENSION, Sampling
 
@@ -18,10 +18,26 @@ _NORM_TOLERANCE = 1e-3  # float32 sums of 384 squares
 _TIME_TOLERANCE_S = 0.5  # containers round their duration; a sample may stand on the last frame's own time
 
 
+def _told(
+    result: dg.AssetCheckResult, context: dg.AssetCheckExecutionContext, analysis_log: AnalysisLog
+) -> dg.AssetCheckResult:
+    """The result of a blocking check; where it stops the analysis, the video's row says so, whoever started the run."""
+    if not result.passed:
+        (spec,) = context.check_specs
+        reason = (
+            f"{spec.asset_key.to_user_string()}: the check {spec.name} failed. "
+            "See what it found on the asset's page in the Dagster UI"
+        )
+        analysis_log.fail(context.partition_key, context.run.run_id, reason)
+    return result
+
+
 @dg.asset_check(asset="detections", partitions_def=videos, blocking=True)
-def times_within_the_video(detections: pd.DataFrame) -> dg.AssetCheckResult:
+def times_within_the_video(
+    context: dg.AssetCheckExecutionContext, detections: pd.DataFrame, analysis_log: AnalysisLog
+) -> dg.AssetCheckResult:
     """Sample times ascend, none is negative or beyond the end, and every row stands on a sampled frame."""
-    return times_result(detections)
+    return _told(times_result(detections), context, analysis_log)
 
 
 def times_result(detections: pd.DataFrame) -> dg.AssetCheckResult:
@@ -45,9 +61,11 @@ def times_result(detections: pd.DataFrame) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset="detections", partitions_def=videos, blocking=True)
-def boxes_inside_the_frame(detections: pd.DataFrame) -> dg.AssetCheckResult:
+def boxes_inside_the_frame(
+    context: dg.AssetCheckExecutionContext, detections: pd.DataFrame, analysis_log: AnalysisLog
+) -> dg.AssetCheckResult:
     """Every box has an area, and none reaches out of the frame."""
-    return boxes_result(detections)
+    return _told(boxes_result(detections), context, analysis_log)
 
 
 def boxes_result(detections: pd.DataFrame) -> dg.AssetCheckResult:
@@ -69,9 +87,11 @@ def boxes_result(detections: pd.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(
     asset="behaviors", partitions_def=videos, blocking=True, additional_ins={"detections": dg.AssetIn("detections")}
 )
-def every_behavior_has_its_track(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.AssetCheckResult:
+def every_behavior_has_its_track(
+    context: dg.AssetCheckExecutionContext, behaviors: pd.DataFrame, detections: pd.DataFrame, analysis_log: AnalysisLog
+) -> dg.AssetCheckResult:
     """No behavior of a track that detections do not know, or outside the time in which the track was seen."""
-    return tracks_result(behaviors, detections)
+    return _told(tracks_result(behaviors, detections), context, analysis_log)
 
 
 def tracks_result(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.AssetCheckResult:
@@ -95,9 +115,11 @@ def tracks_result(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.Asset
 
 
 @dg.asset_check(asset="embeddings", partitions_def=videos, blocking=True)
-def vectors_are_finite_and_of_unit_norm(embeddings: pd.DataFrame) -> dg.AssetCheckResult:
+def vectors_are_finite_and_of_unit_norm(
+    context: dg.AssetCheckExecutionContext, embeddings: pd.DataFrame, analysis_log: AnalysisLog
+) -> dg.AssetCheckResult:
     """Cosine distance means nothing for any other vector."""
-    return vectors_result(embeddings)
+    return _told(vectors_result(embeddings), context, analysis_log)
 
 
 def vectors_result(embeddings: pd.DataFrame) -> dg.AssetCheckResult:

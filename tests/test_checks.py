@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
 
-from sentinel_assets.checks import boxes_result, times_result, tracks_result, vectors_result
+from sentinel_assets.checks import boxes_inside_the_frame, boxes_result, times_result, tracks_result, vectors_result
+from sentinel_assets.partitions import videos
 from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DETECTIONS, EMBEDDINGS, Sampling
 
 
@@ -112,3 +114,36 @@ def test_a_behavior_needs_its_track(change: dict[str, Any], passes: bool) -> Non
 def test_vectors_are_of_unit_norm(vector: np.ndarray, passes: bool) -> None:
     """Each way in which a vector can spoil a search."""
     assert vectors_result(EMBEDDINGS.frame([{"event_key": "a", "vector": vector}])).passed is passes
+
+
+class _Log:
+    """An AnalysisLog that only remembers."""
+
+    def __init__(self) -> None:
+        self.failures: list[tuple[str, str, str]] = []
+
+    def fail(self, partition: str, run_id: str, reason: str) -> None:
+        self.failures.append((partition, run_id, reason))
+
+
+@pytest.mark.parametrize(("x1", "told"), [(10.0, False), (-2.0, True)])  # inside the frame; out at the left
+def test_a_check_that_stops_the_analysis_says_so_on_the_videos_row(x1: float, told: bool) -> None:
+    """Whoever started the run: no hook of an asset hears of a check that failed."""
+    log = _Log()
+
+    @dg.asset(partitions_def=videos)
+    def detections() -> pd.DataFrame:
+        return _detections(x1=x1)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(videos.name), ["7"])
+        run = dg.materialize(
+            [detections, boxes_inside_the_frame],
+            partition_key="7",
+            instance=instance,
+            resources={"analysis_log": log},
+            raise_on_error=False,
+        )
+    assert run.success is not told
+    expected = [("7", run.run_id, "detections: the check boxes_inside_the_frame failed.")] if told else []
+    assert [(partition, run_id, reason.partition(" See")[0]) for partition, run_id, reason in log.failures] == expected
