@@ -58,6 +58,10 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
         """This run analyses the video from now on; no-op when it does already."""
         self.warehouse.connected.begin_analysis(partition, run_id)
 
+    def name_of(self, partition: str) -> str:
+        """What people call the video."""
+        return self.warehouse.connected.video(partition).name
+
     def progress(self, partition: str, run_id: str, percent: float, stage: str) -> None:
         """A database that is away for a moment costs a figure here, not the analysis."""
         now = time.monotonic()

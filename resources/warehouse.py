@@ -160,8 +160,8 @@ class Warehouse:
         """All that there is to publish was found in place."""
         self._update_video(
             """
-            UPDATE videos SET status = 'completed', analysis_progress = 100, error = NULL, updated_at = now(),
-                completed_at = COALESCE(completed_at, now())
+            UPDATE videos SET status = 'completed', analysis_progress = 100, stage = NULL, error = NULL,
+                updated_at = now(), completed_at = COALESCE(completed_at, now())
             WHERE partition_key = %(key)s AND status <> 'completed'
             """,
             key=partition_key,

@@ -103,6 +103,9 @@ def _materialize(
     )
     if result.success:
         return assets, None
+    if _was_interrupted(result):
+        place.warehouse.record_failure(partition, "interrupted; run the same command again", run_id)
+        raise KeyboardInterrupt
     reason = _failure_reason(result)
     after = _reread(place, row)
     if after.status == "failed" and after.error:
@@ -221,3 +224,9 @@ def _failure_reason(result: dg.ExecuteInProcessResult) -> str:
 
 def _reread(place: Workplace, row: Video) -> Video:
     return place.warehouse.video(row.partition_key)
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Dagster takes Ctrl-C for itself while a step runs, and tells of it as the step's failure."""
+    failures = (event.step_failure_data for event in result.all_events if event.is_step_failure)
+    return any(failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError" for failure in failures)

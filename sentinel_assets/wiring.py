@@ -105,6 +105,7 @@ class StageRun:
             value=frame,
             data_version=dg.DataVersion(data_version(self.name, content)),
             metadata={
+                "video": self.log.name_of(self.partition),
                 "recipe": recipe(self.name).digest,
                 "seconds": round(time.monotonic() - self.started, 3),
                 **self.metadata,

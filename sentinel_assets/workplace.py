@@ -60,7 +60,16 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
         yield Path(os.environ["DAGSTER_HOME"])
         return
     with ExitStack() as stack:
-        config: dict[str, object] = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+        config: dict[str, object] = {
+            "telemetry": {"enabled": False},
+            "nux": {"enabled": False},
+            # Dagster would follow stdout and stderr with processes of its own, which a Ctrl-C in the terminal makes
+            # print tracebacks. What a stage has to say goes to the run's events.
+            "compute_logs": {
+                "module": "dagster._core.storage.noop_compute_log_manager",
+                "class": "NoOpComputeLogManager",
+            },
+        }
         if settings.database_url is None:
             from infra.local.postgres import LocalPostgres
 

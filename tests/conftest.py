@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from resources.warehouse import Warehouse
 from resources.weights import Catalogue
 from tests.builders.faults import cut
 from tests.builders.folders import new_folder
+from tests.builders.machine import Machine
 from tests.goldens import Golden
 
 if TYPE_CHECKING:
@@ -150,3 +151,19 @@ def people(tmp_path_factory: pytest.TempPathFactory, sample_clip: Path) -> Path:
     path = tmp_path_factory.mktemp("clips") / "people.mp4"
     cut(sample_clip, path, seconds=4)
     return path
+
+
+@pytest.fixture
+def machine(tmp_path: Path, database_url: str) -> Machine:
+    return Machine(tmp_path / "home", database_url)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    people: Path, tmp_path_factory: pytest.TempPathFactory, fresh_database: Any
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of an analysis that nothing interrupted."""
+    with fresh_database() as url:
+        machine = Machine(tmp_path_factory.mktemp("undisturbed"), url)
+        machine.analyze(people)
+        yield machine.rows("people.mp4")
