@@ -46,9 +46,15 @@ class DetectionParameters:
     same_face: float = 0.3
     """Intersection over union from which faces found in two people's heads are one."""
     brief_hits: int = 3
-    """A track of at most so many samples that only one of several models saw must reach the next confidence once."""
+    """A track of at most so many samples that only one of several models saw, and one of a single sample whoever saw
+    it, must reach the next confidence once."""
     brief_confidence: float = 0.5
     """Coats on a wall that YOLOv8n took for a person had .33 and .44; people seen by it alone had .58 and more."""
+    still_share: float = 0.06
+    """Of a box's height, within which its middle stays in four of five samples of a track when a thing was taken for a
+    person. Coats on a wall stayed within .046 at 5 samples a second; people whom one model alone saw moved by .35."""
+    still_confidence: float = 0.7
+    """What never moves and only one of several models saw must reach this once: those coats had up to .63."""
     lone_confidence: float = 0.3
     """Where one model looks, a find in one single sample must reach this."""
 
@@ -318,21 +324,35 @@ def _row(frame: Frame, box: Floats, *, kind: str, track: int | None, confidence:
 def _without_chance_finds(
     rows: list[dict[str, Any]], parameters: DetectionParameters, *, several: bool
 ) -> list[dict[str, Any]]:
-    """Without the tracks that are brief, unsure and unconfirmed: they are coats and curtains."""
+    """Without the tracks that are unsure, unconfirmed, and brief or motionless: they are coats and curtains. A single
+    sample is confirmed by nobody: where a body is seen twice, both models may see it twice."""
     by_track: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if row["kind"] == "person":
             by_track[row["track"]].append(row)
-    hits = parameters.brief_hits if several else 1
-    enough = parameters.brief_confidence if several else parameters.lone_confidence
-    dropped = {
-        track
-        for track, seen in by_track.items()
-        if len(seen) <= hits
-        and max(row["confidence"] for row in seen) < enough
-        and not any(JOINED in row["source"] for row in seen)
-    }
+    is_chance = _is_chance_among_several if several else _is_chance_of_one
+    dropped = {track for track, seen in by_track.items() if is_chance(seen, parameters)}
     return [row for row in rows if row["track"] not in dropped]
+
+
+def _is_chance_of_one(seen: Sequence[dict[str, Any]], parameters: DetectionParameters) -> bool:
+    return len(seen) == 1 and seen[0]["confidence"] < parameters.lone_confidence
+
+
+def _is_chance_among_several(seen: Sequence[dict[str, Any]], parameters: DetectionParameters) -> bool:
+    best = max(row["confidence"] for row in seen)
+    if len(seen) > 1 and any(JOINED in row["source"] for row in seen):
+        return False
+    is_brief = len(seen) <= parameters.brief_hits and best < parameters.brief_confidence
+    return is_brief or (len(seen) > 1 and best < parameters.still_confidence and _is_still(seen, parameters))
+
+
+def _is_still(seen: Sequence[dict[str, Any]], parameters: DetectionParameters) -> bool:
+    boxes = np.array([[row["x1"], row["y1"], row["x2"], row["y2"]] for row in seen])
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    height = float(np.median(boxes[:, 3] - boxes[:, 1]))
+    low, high = np.quantile(middles, [0.1, 0.9], axis=0)  # a box that is cut short once in a while has not moved
+    return bool((high - low <= parameters.still_share * height).all())
 
 
 def _numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
