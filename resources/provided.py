@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 import dagster as dg
 import pandas as pd
@@ -57,6 +57,10 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
     def begin(self, partition: str, run_id: str) -> None:
         """This run analyses the video from now on; no-op when it does already."""
         self.warehouse.connected.begin_analysis(partition, run_id)
+
+    def record_recipe(self, digest: str, *, asset: str, profile: str, ingredients: Mapping[str, Any]) -> None:
+        """What the digest stands for, before any row carries it."""
+        self.warehouse.connected.record_recipe(digest, asset=asset, profile=profile, ingredients=ingredients)
 
     def name_of(self, partition: str) -> str:
         """What people call the video."""

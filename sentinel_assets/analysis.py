@@ -13,15 +13,13 @@ from typing import Protocol
 
 import dagster as dg
 
-from resources.artifacts import table_name
 from resources.footage import FootageRecord, describe_file
 from resources.warehouse import Video
 from resources.weights import Catalogue
 from sentinel_assets.assets.video import video_materialization
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.partitions import videos
-from sentinel_assets.recipes import recipe
-from sentinel_assets.vision.errors import SentinelError, printable
+from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreRejected, printable
 from sentinel_assets.vision.frames import Clip, probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import TABLES
@@ -88,7 +86,6 @@ def _materialize(
             place.warehouse.record_completed(partition)
         return assets, None
     fetch_weights(place.settings.profile, watcher.fetching)
-    _record_recipes(place, assets)
     job = defs.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
     place.warehouse.begin_analysis(partition, run_id)
@@ -160,9 +157,7 @@ def _stale(row: Video, place: Workplace) -> Sequence[str]:
         if asset == "events" and place.warehouse.count_events(row.id) != output.rows:
             return False
         # Blocking checks run after their asset was stored: a failed one, or a kill before it, must not be passed by.
-        return place.artifacts.exists(table_name(TABLES[asset], partition)) and _is_checked(
-            asset, partition, place.instance
-        )
+        return _is_readable(asset, partition, place) and _is_checked(asset, partition, place.instance)
 
     outputs = {name: latest_output(place.instance, name, partition) for name in ("video", *DEPENDENCIES)}
     return out_of_date(outputs, is_stored)
@@ -181,10 +176,13 @@ def _is_checked(asset: str, partition: str, instance: dg.DagsterInstance) -> boo
     return passed.issuperset(keys)
 
 
-def _record_recipes(place: Workplace, assets: Sequence[str]) -> None:
-    for name in assets:
-        made = recipe(name)
-        place.warehouse.record_recipe(made.digest, asset=name, profile=made.profile, ingredients=made.ingredients())
+def _is_readable(asset: str, partition: str, place: Workplace) -> bool:
+    """Whether the stored table is there and whole: what is not is made again."""
+    try:
+        place.artifacts.read_table(TABLES[asset], partition)
+    except (ArtifactMissing, StoreRejected):
+        return False
+    return True
 
 
 def _close_abandoned_runs(partition: str, instance: dg.DagsterInstance) -> None:

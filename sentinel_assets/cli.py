@@ -73,7 +73,7 @@ def cli() -> None:
 @click.argument("paths", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--again", is_flag=True, help="Make everything again, also what is up to date.")
 @click.option("--partial", is_flag=True, help="Analyse what is there of a truncated file instead of refusing it.")
-@click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--profile", type=click.Choice(["cpu", "permissive"]), help="Which models (or SENTINEL_PROFILE).")
 @click.option("--rate", type=float, metavar="HZ", help="Frames looked at in a second (or SENTINEL_SAMPLE_RATE; 1).")
 @json_option
 def analyze(
@@ -90,7 +90,7 @@ def analyze(
 
 @cli.command()
 @click.argument("path", metavar="[VIDEO]", required=False, type=click.Path(path_type=Path))
-@click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--profile", type=click.Choice(["cpu", "permissive"]), help="Which models (or SENTINEL_PROFILE).")
 def demo(path: Path | None, profile: str | None) -> None:
     """Analyse a clip (default: a sample that it composes), print its events, and search them in English and Korean."""
     _choose(profile, None)
@@ -140,7 +140,7 @@ def events(video: str, as_json: bool, **filters: Any) -> None:
 @cli.command()
 @click.argument("text")
 @click.option("--video", help="Only in this video (its id, path or name).")
-@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1, 500), default=10, show_default=True, help="How many at most.")
 @filter_options
 @json_option
 def search(text: str, video: str | None, limit: int, as_json: bool, **filters: Any) -> None:
@@ -182,7 +182,7 @@ def list_models(as_json: bool) -> None:
 
 
 @models_group.command()
-@click.option("--profile", type=click.Choice(["cpu", "permissive", "gpu"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--profile", type=click.Choice(["cpu", "permissive"]), help="Which models (or SENTINEL_PROFILE).")
 @json_option
 def pull(profile: str | None, as_json: bool) -> None:
     """Fetch and verify the weights of the profile."""

@@ -3,7 +3,7 @@
 The digest of a recipe is the asset's `code_version`; the data version of each output begins with it. An output is out
 of date when another recipe made it, or when its inputs have changed since. A stage's `revision` is raised by hand
 whenever a change of its code changes what comes out; `tests/test_recipes.py` compares the code with what it was at that
-revision, so that raising it cannot be forgotten.
+revision and fails on a difference, so that not raising it is a decision.
 """
 
 from __future__ import annotations

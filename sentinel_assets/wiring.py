@@ -120,6 +120,8 @@ def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[S
     name = context.asset_key.path[-1]
     with acting_on_errors():
         log.begin(context.partition_key, context.run_id)
+        made = recipe(name)
+        log.record_recipe(made.digest, asset=name, profile=made.profile, ingredients=made.ingredients())
         run = StageRun(context, log, name)
         run.progress(0.0)
         yield run

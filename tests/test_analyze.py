@@ -18,10 +18,14 @@ from tests.builders.machine import SENTINEL, TIMEOUT_S, Machine
 def test_a_second_analysis_leaves_the_same_rows_and_makes_nothing_anew(
     machine: Machine, people: Path, undisturbed: list[dict[str, Any]]
 ) -> None:
-    """No duplicate, no change; and `--again` makes all anew with the same result."""
+    """No duplicate, no change; a damaged table is made again, `--again` makes all, with the same result."""
     first, second = machine.analyze(people)[0], machine.analyze(people)[0]
     assert first["made"] == ["detections", "demographics", "poses", "behaviors", "descriptions", "embeddings", "events"]
     assert second["made"] == []
+    assert machine.rows("people.mp4") == undisturbed
+    poses = machine.home / "artifacts" / "poses" / f"{first['video']['id']}.parquet"
+    poses.write_bytes(b"garbage")
+    assert machine.analyze(people)[0]["made"] == ["poses", "behaviors", "descriptions", "embeddings", "events"]
     assert machine.rows("people.mp4") == undisturbed
     assert len(machine.analyze("--again", people)[0]["made"]) == 7
     assert machine.rows("people.mp4") == undisturbed

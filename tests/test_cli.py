@@ -16,7 +16,7 @@ MISUSED = [
     pytest.param(["analyze", "shop.mp4", "--rate", "nan"], "more than 0", id="a rate that is no number"),
     pytest.param(["analyze", "shop.mp4", "--rate", "31"], "at most 30", id="a rate beyond the frames"),
     pytest.param(["search", " "], "nothing to search for", id="a blank search"),
-    pytest.param(["search", "fall", "--limit", "0"], "1<=x<=1000", id="no hit wanted"),
+    pytest.param(["search", "fall", "--limit", "0"], "1<=x<=500", id="no hit wanted"),
     pytest.param(["search", "fall", "--type", "flying"], "is not one of", id="an unknown event"),
     pytest.param(["search", "fall", "--from", "noon"], "no time", id="a time that is none"),
     pytest.param(["dev", "--port", "99999"], "1<=x<=65535", id="a port that is none"),

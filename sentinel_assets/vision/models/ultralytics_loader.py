@@ -24,8 +24,13 @@ SWITCHES = {
 }
 """https://docs.ultralytics.com/usage/cfg, and `ultralytics.utils` of 8.4, which reads them."""
 
-for _name, _value in SWITCHES.items():
-    os.environ.setdefault(_name, _value)
+
+def _set_switches() -> None:
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+
+
+_set_switches()
 
 
 def load_yolo(weights: Path, *, task: str, classes: Sequence[str] = ("person",)) -> Any:
@@ -41,6 +46,7 @@ def load_yolo(weights: Path, *, task: str, classes: Sequence[str] = ("person",))
         raise ModelError("there is no such file of weights", where=weights, remedy="Run `sentinel models pull`")
     if weights.suffix != ".pt":
         raise ModelError(f"ultralytics knows its own weights by the suffix .pt, not {weights.suffix!r}", where=weights)
+    _set_switches()  # again: who ran in between may have put the environment back
     import torch  # noqa: F401 - before ultralytics, which else leaves it a single thread (OMP_NUM_THREADS)
     from ultralytics.models import YOLO
     from ultralytics.nn import tasks
