@@ -28,7 +28,6 @@ UPRIGHT = ("walking", "standing", "bending")
 # outside of the outer two. None = open. Lengths are in standing heights.
 # Proportions: Drillis and Contini 1966 (hip 0.53 H, knee 0.285, trunk 0.29); a seat is 0.27 H high, so a sitting person
 # is 0.74 H tall; a lying body seen from the side is 0.15-0.25 H high, seen along its length from above up to 0.5 H.
-_OPEN = (None, None)
 _LOOKS: dict[str, dict[str, tuple[float | None, float | None, float | None, float | None]]] = {
     "standing": {
         "rho": (0.72, 0.86, None, None),
