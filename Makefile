@@ -1,5 +1,5 @@
 # make demo [VIDEO=clip.mp4] [PROFILE=permissive]   analyse a clip, print its events, search them
-# make test | lint | types | contracts             what CI runs
+# make test | drills | lint | types | contracts    what CI runs
 # All set-up happens by itself: a virtual environment in .venv, pinned dependencies, weights checked by sha256.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -14,14 +14,18 @@ EXTRAS_permissive :=
 EXTRAS_cpu := [cpu]
 INSTALLED := $(VENV)/.installed-$(PROFILE)
 
-.PHONY: demo test lint types contracts check quality models clean
+.PHONY: demo test drills lint types contracts check quality models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/sentinel models pull
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not drill' $(ARGS)
+
+drills: $(VENV)/.installed-dev
+	@$(BIN)/sentinel models pull
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m drill $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -33,7 +37,7 @@ types: $(VENV)/.installed-dev
 contracts: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-check: lint types contracts test
+check: lint types contracts test drills
 
 quality: $(INSTALLED)
 	@test -n "$(FOOTAGE)" || { echo "make quality FOOTAGE=folder/of/clips: see docs/quality.md" >&2; exit 1; }

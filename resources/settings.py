@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 from platformdirs import user_cache_path, user_data_path
 
+from resources.cloud import Cloud
 from sentinel_assets.vision.errors import SentinelError
 
 Deployment = Literal["local", "aws"]
@@ -34,16 +35,17 @@ class Settings:
     """Pictures blur faces unless this is set."""
     accept_truncated: bool = False
     """Analyse what is there of a file whose end is missing, instead of refusing it."""
+    cloud: Cloud = field(default_factory=Cloud)
 
     @property
     def artifacts(self) -> str:
         """Base of the tables between assets: a folder, or an s3:// prefix."""
-        return str(self.home / "artifacts")
+        return self.cloud.artifacts or str(self.home / "artifacts")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
-        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED and DATABASE_URL.
+        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, DATABASE_URL, and those that `Cloud` names.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -59,6 +61,7 @@ class Settings:
             sample_rate_hz=_number(env, "SENTINEL_SAMPLE_RATE", 1.0),
             accept_truncated=_choice(env, "SENTINEL_ACCEPT_TRUNCATED", ("0", "1"), "0") == "1",
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
+            cloud=Cloud.from_env(env),
         )
 
 

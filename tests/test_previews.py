@@ -7,7 +7,7 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,10 +211,9 @@ def test_nothing_finer_than_a_cell_is_left_of_a_face() -> None:
     assert np.abs(obscured(pixels, cell).astype(int) - obscured(shuffled, cell)).max() <= 2
 
 
-def test_a_real_face_cannot_be_matched_any_more() -> None:
+def test_a_real_face_cannot_be_matched_any_more(weights: Callable[[str], Path]) -> None:
     """Blurred, it has lost its detail, and resembles its own original hardly more than another face does."""
-    ultralytics = pytest.importorskip("ultralytics.utils", reason="the photo of two people is in its wheel")
-    photo = np.asarray(Pillow.open(Path(ultralytics.ASSETS) / "zidane.jpg").convert("RGB"))
+    photo = np.asarray(Pillow.open(weights("photo-zidane")).convert("RGB"))
     face = (828.0, 95.0, 975.0, 300.0)
     height, width = photo.shape[:2]
     table = detections([box(0, 1, (740, 40, 1150, 715)), box(0, 1, face, "face")], 1, width, height)

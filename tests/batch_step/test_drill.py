@@ -40,6 +40,7 @@ def home(postgres: Server, tmp_path: Path) -> Iterator[Path]:
     postgres.drop_database(name)
 
 
+@pytest.mark.drill
 def test_thirty_runs_at_once_survive_throttling_and_lost_hosts(
     batch: LocalAws, home: Path, warm_worker: list[str], tmp_path: Path
 ) -> None:

@@ -16,8 +16,6 @@ from sentinel_assets.vision.frames import probe, sample_frames
 from sentinel_assets.vision.poses import estimate_poses
 from sentinel_assets.vision.tables import BEHAVIORS_TABLE
 
-pytest.importorskip("ultralytics", reason="profile `cpu` needs ultralytics")
-
 FALLS = ("Subject_1_Fall_13", "Subject_1_Fall_14", "Subject_2_Fall_12", "Subject_4_Fall_03")
 DAILY = ("Subject_1_ADL_16", "Subject_2_ADL_23", "Subject_3_ADL_15", "Subject_3_ADL_19")
 

@@ -94,7 +94,9 @@ def test_weights_of_another_task_are_refused(weights: Weights) -> None:
         YoloPersonDetector(weights("yolo11n-pose"))
 
 
-def test_ultralytics_writes_nothing_at_home_and_asks_no_host(weights: Weights, tmp_path: Path) -> None:
+def test_ultralytics_writes_nothing_at_home_asks_no_host_and_installs_no_package(
+    weights: Weights, tmp_path: Path
+) -> None:
     """In a process of its own, with an audit hook on every socket and every file that is written."""
     code = """
 import sys
@@ -108,6 +110,8 @@ sys.addaudithook(watch)
 from sentinel_assets.vision.models.yolo import YoloPersonDetector
 YoloPersonDetector(Path(sys.argv[1])).detect([np.zeros((64, 64, 3), np.uint8)])
 assert not seen, seen
+from ultralytics import utils
+assert (utils.ONLINE, utils.AUTOINSTALL, utils.SAFE_LOAD) == (False, False, True)
 """
     home = tmp_path / "home"
     home.mkdir()

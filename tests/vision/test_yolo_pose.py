@@ -110,11 +110,3 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"intruder\.pt"):
         YoloPose(weights)
     assert not mark.exists()
-
-
-def test_ultralytics_neither_looks_up_hosts_nor_installs_packages(yolo: YoloPose) -> None:
-    from ultralytics import utils
-
-    assert not utils.ONLINE
-    assert not utils.AUTOINSTALL
-    assert utils.SAFE_LOAD
