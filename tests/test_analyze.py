@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from resources.warehouse import Warehouse
 from tests.builders.machine import SENTINEL, TIMEOUT_S, Machine
 
@@ -32,6 +34,7 @@ def test_a_second_analysis_leaves_the_same_rows_and_makes_nothing_anew(
     assert undisturbed, "a clip of people without an event would hold nothing"
 
 
+@pytest.mark.drill
 def test_a_killed_analysis_goes_on_to_the_rows_of_an_undisturbed_one(
     machine: Machine, people: Path, undisturbed: list[dict[str, Any]]
 ) -> None:
@@ -71,6 +74,7 @@ def _wait_for_progress(warehouse: Warehouse, percent: int, process: subprocess.P
     raise AssertionError(f"{percent} % were not reached in {TIMEOUT_S} s")
 
 
+@pytest.mark.drill
 def test_two_analyses_at_once_do_not_disturb_each_other(
     machine: Machine, people: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
 ) -> None:

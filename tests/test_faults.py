@@ -72,6 +72,7 @@ def test_a_truncated_video_can_be_analysed_for_what_is_there(machine: Machine, p
     assert any("truncated" in w or "cannot be read on" in w for w in result["video"]["warnings"])
 
 
+@pytest.mark.drill
 def test_a_failed_check_is_not_passed_by_when_the_command_is_run_again(machine: Machine, tmp_path: Path) -> None:
     """The table that failed is stored and of today's recipe: that alone must not make it good enough to go on from."""
     strange = slower_than_its_header_says(tmp_path / "strange.mp4")
