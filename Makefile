@@ -1,5 +1,6 @@
 # make demo [VIDEO=clip.mp4] [PROFILE=permissive]   analyse a clip, print its events, search them
 # make test | drills | lint | types | contracts    what CI runs
+# make bench [ARGS=--quick]                        speed, as ratios measured in one run: docs/performance.md
 # All set-up happens by itself: a virtual environment in .venv, pinned dependencies, weights checked by sha256.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -14,7 +15,7 @@ EXTRAS_permissive :=
 EXTRAS_cpu := [cpu]
 INSTALLED := $(VENV)/.installed-$(PROFILE)
 
-.PHONY: demo test drills lint types contracts check quality models clean
+.PHONY: demo test drills lint types contracts check quality bench bench-decode models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
@@ -43,6 +44,11 @@ quality: $(INSTALLED)
 	@test -n "$(FOOTAGE)" || { echo "make quality FOOTAGE=folder/of/clips: see docs/quality.md" >&2; exit 1; }
 	@$(BIN)/sentinel models pull >&2
 	@$(BIN)/python -m tests.bench.quality "$(FOOTAGE)"
+
+bench: bench-decode
+
+bench-decode: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.bench.decode $(ARGS)
 
 models: $(INSTALLED)
 	@$(BIN)/sentinel models pull
