@@ -16,6 +16,7 @@ from batch_step.dagster_internals import (
     dagster_event_sequence_for_step,
     external_instance_from_step_run_ref,
 )
+from batch_step.notes import running_a_job
 from batch_step.reference import StepReference
 
 
@@ -65,8 +66,9 @@ def run_step(
     try:
         on_loaded()
         step_context = context.for_step(plan.get_step_by_key(step.step_key), known_state)  # type: ignore[arg-type]
-        for _ in dagster_event_sequence_for_step(step_context, force_local_execution=True):
-            pass
+        with running_a_job():
+            for _ in dagster_event_sequence_for_step(step_context, force_local_execution=True):
+                pass
     finally:
         for _ in manager.shutdown_context():
             pass

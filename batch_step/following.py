@@ -50,6 +50,7 @@ class StepEvents:
     context: dg.StepExecutionContext
     channel: Channel
     recorded: Counter[Identity]  # what an earlier run worker of this run has stored
+    on_event: Callable[[dg.EventLogEntry], object]  # is told of each, re-homed, before it is stored
     final: dg.EventLogEntry | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +78,7 @@ class StepEvents:
 
     def _store(self, entry: dg.EventLogEntry) -> dg.DagsterEvent | None:
         entry = self._rehome(entry)
+        self.on_event(entry)
         who = identity(entry)
         if self.recorded[who] > 0:
             self.recorded[who] -= 1

@@ -88,8 +88,21 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
 
     def launch_step(self, step_context: dg.StepExecutionContext) -> Iterator[dg.DagsterEvent]:
         """Called by Dagster in the process that would have run the step."""
-        terms = self._terms(step_context)
-        return StepLaunch(step_context, terms, self.batch_jobs(), lambda: self._is_last(step_context)).events()
+        return StepLaunch(
+            step_context,
+            self._terms(step_context),
+            self.batch_jobs(),
+            is_last=lambda: self._is_last(step_context),
+            on_event=lambda entry: self.on_event(step_context, entry),
+        ).events()
+
+    def on_event(self, step_context: dg.StepExecutionContext, entry: dg.EventLogEntry) -> None:
+        """Override it to act on what a job tells while it runs: notes (`note_in`), observations, log lines.
+
+        Called in the run worker with each entry of a step's job, in their order, with lineage of the host's instance,
+        before it is stored; once more for what was stored when a run worker resumes a run. What is raised here fails
+        the step.
+        """
 
     def batch_jobs(self) -> BatchJobs:
         """The Batch calls to make; a seam for other clients."""

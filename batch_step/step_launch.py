@@ -102,9 +102,15 @@ class StepLaunch:
     """Runs the step of `context` as Batch jobs; `events` is what `StepLauncher.launch_step` returns."""
 
     def __init__(
-        self, context: dg.StepExecutionContext, terms: Terms, jobs: BatchJobs, is_last: Callable[[], bool]
+        self,
+        context: dg.StepExecutionContext,
+        terms: Terms,
+        jobs: BatchJobs,
+        is_last: Callable[[], bool],
+        on_event: Callable[[dg.EventLogEntry], object],
     ) -> None:
-        self._context, self._terms, self._jobs, self._is_last = context, terms, jobs, is_last
+        self._context, self._terms, self._jobs = context, terms, jobs
+        self._is_last, self._on_event = is_last, on_event
         self._attempt = context.previous_attempt_count
 
     def events(self) -> Iterator[dg.DagsterEvent]:
@@ -256,7 +262,7 @@ class StepLaunch:
 
     def _follow(self, channel: Channel, claim: Claim, carrier: Carrier) -> Generator[dg.DagsterEvent, None, StepEnd]:
         yield self._event(self._submitted(carrier), self._links(carrier.job_id, channel))
-        events = StepEvents(self._context, channel, self._already_recorded(claim))
+        events = StepEvents(self._context, channel, self._already_recorded(claim), self._on_event)
         job_id = carrier.job_id
         while True:
             with self._watcher().watch(job_id) as watch, self._terminating(job_id):

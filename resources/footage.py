@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from resources.artifacts import ArtifactStore
+from resources.s3 import s3_client, s3_errors, split_uri
 from sentinel_assets.vision.errors import ArtifactMissing, FootageDamaged, FootageMissing, StoreUnavailable
 
 _CHUNK = 1 << 20  # bytes read at a time
@@ -115,18 +116,39 @@ def _record_name(partition: str) -> str:
 
 @contextmanager
 def _downloaded(record: FootageRecord) -> Iterator[Path]:
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, _, key = record.uri.removeprefix("s3://").partition("/")
+    """The object in a folder of its own. One GET from start to end: its ETag says that no part is of another upload."""
+    bucket, key = split_uri(record.uri)
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
-        path = Path(folder, record.name)
-        try:
-            boto3.client("s3").download_file(bucket, key, str(path))
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NoSuchBucket"):
-                raise FootageMissing("no such object", where=record.uri, remedy="Upload it again") from error
-            raise StoreUnavailable(str(error), where=record.uri, remedy="Check credentials and permissions") from error
-        except (BotoCoreError, OSError) as error:
-            raise StoreUnavailable(str(error), where=record.uri, remedy="Try again later") from error
+        path = Path(folder, _plain_name(record))
+        with s3_errors(record.uri, missing=_no_object):
+            answer = s3_client().get_object(Bucket=bucket, Key=key)
+            _require_same(record, answer["ETag"], answer["ContentLength"])
+            try:
+                with path.open("wb") as stream:
+                    for chunk in answer["Body"].iter_chunks(_CHUNK):
+                        stream.write(chunk)
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"it cannot be kept here: {error.strerror}", where=path, remedy="Free some space and run it again"
+                ) from error
         yield path
+
+
+def _plain_name(record: FootageRecord) -> str:
+    """A file's name of bounded length, by whose end decoders may know the container; a key may hold anything."""
+    return f"footage{Path(record.name).suffix[:16]}"
+
+
+def _require_same(record: FootageRecord, etag: str, size_bytes: int) -> None:
+    """Raises FootageDamaged where another content has come to that address since it was registered."""
+    is_known = record.etag.startswith("sha256:") or record.etag.strip('"') == etag.strip('"')
+    if size_bytes != record.size_bytes or not is_known:
+        raise FootageDamaged(
+            f"{size_bytes} bytes of ETag {etag} now, {record.size_bytes} of {record.etag} when it was registered",
+            where=record.uri,
+            remedy="The newer upload has an analysis of its own; upload it again if it has none",
+        )
+
+
+def _no_object(where: str) -> FootageMissing:
+    return FootageMissing("no such object", where=where, remedy="Upload it again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import dagster as dg
@@ -31,19 +31,25 @@ class Footage(dg.ConfigurableResource["Footage"]):
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
-    """The migrated warehouse. The address comes from the environment: a DSN is a secret and no matter of run config."""
+    """The migrated warehouse. The address comes from the environment: a DSN is a secret and no matter of run config.
 
+    Connected when first asked for: a job on AWS Batch is given this resource too, and has no route to a database.
+    """
+
+    _connection: ExitStack | None = PrivateAttr(default=None)
     _warehouse: Warehouse | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        with connect(Settings.from_env()) as warehouse:
-            self._warehouse = warehouse
+        with ExitStack() as self._connection:
             yield self
 
     @property
     def connected(self) -> Warehouse:
-        assert self._warehouse is not None, "the warehouse is there only while a run executes"
+        """Raises StoreError where it cannot be had."""
+        assert self._connection is not None, "the warehouse is there only while a run executes"
+        if self._warehouse is None:
+            self._warehouse = self._connection.enter_context(connect(Settings.from_env()))
         return self._warehouse
 
 
@@ -51,6 +57,7 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
     """The video's own row as the stages see it: begun, so far, a warning, failed."""
 
     warehouse: WarehouseResource
+    footage: Footage
     _written_at: float = PrivateAttr(default=0.0)
     _written_stage: str = PrivateAttr(default="")
 
@@ -64,7 +71,7 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
 
     def name_of(self, partition: str) -> str:
         """What people call the video."""
-        return self.warehouse.connected.video(partition).name
+        return self.footage.store.record(partition).name
 
     def progress(self, partition: str, run_id: str, percent: float, stage: str) -> None:
         """A database that is away for a moment costs a figure here, not the analysis."""

@@ -23,7 +23,6 @@ from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreR
 from sentinel_assets.vision.frames import Clip, probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import TABLES
-from sentinel_assets.wiring import reason_of
 from sentinel_assets.workplace import Workplace, records_errors
 
 _HOST, _PID = "sentinel/host", "sentinel/pid"
@@ -72,7 +71,7 @@ def _materialize(
     row: Video, path: Path, place: Workplace, watcher: Watcher, *, again: bool
 ) -> tuple[Sequence[str], str | None]:
     """The assets that were to be made, and why not all of them were."""
-    from sentinel_assets.definitions import defs
+    from sentinel_assets.definitions import definitions_without_batch
 
     partition = row.partition_key
     record = describe_file(path)
@@ -86,7 +85,7 @@ def _materialize(
             place.warehouse.record_completed(partition)
         return assets, None
     fetch_weights(place.settings.profile, watcher.fetching)
-    job = defs.resolve_implicit_global_asset_job_def()
+    job = definitions_without_batch(place.settings).resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
     place.warehouse.begin_analysis(partition, run_id)
     result = job.execute_in_process(
@@ -217,7 +216,7 @@ def _failure_reason(result: dg.ExecuteInProcessResult) -> str:
         if event.is_step_failure:
             error = event.step_failure_data.error
             return f"{event.step_key}: {' '.join(error.message.split()) if error else 'failed'}"
-    return reason_of(SentinelError("the run ended without a result", remedy="See the run's page in the Dagster UI"))
+    return str(SentinelError("the run ended without a result", remedy="See the run's page in the Dagster UI"))
 
 
 def _reread(place: Workplace, row: Video) -> Video:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import dagster as dg
 
 from resources.io_manager import ArtifactIOManager
 from resources.provided import AnalysisLog, Footage, WarehouseResource
 from resources.settings import Settings
+from sentinel_assets import gpu_steps
 from sentinel_assets.assets.behaviors import behaviors
 from sentinel_assets.assets.demographics import demographics
 from sentinel_assets.assets.descriptions import descriptions
@@ -29,19 +33,39 @@ ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
 ]
 
 
-def _definitions(settings: Settings) -> dg.Definitions:
-    warehouse = WarehouseResource()
+def definitions(
+    settings: Settings,
+    *,
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
+    reuse: Literal["run", "step"] = "run",
+) -> dg.Definitions:
+    """All of the code location, as the deployment of these settings has it.
+
+    `reuse` of jobs: "run", as three stages look at the same frames with models of which each takes seconds to load.
+    """
+    warehouse, footage = WarehouseResource(), Footage(base=settings.artifacts)
+    analysis_log = AnalysisLog(warehouse=warehouse, footage=footage)
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
         resources={
             "artifacts": ArtifactIOManager(base=settings.artifacts),
-            "footage": Footage(base=settings.artifacts),
+            "footage": footage,
             "warehouse": warehouse,
-            "analysis_log": AnalysisLog(warehouse=warehouse),
+            "analysis_log": analysis_log,
+            "gpu": gpu_steps.launcher(settings, analysis_log, reuse),
         },
-        executor=dg.in_process_executor,  # a process for each step would load the models again for each
+        sensors=gpu_steps.reapers(settings),
+        # In process: a process for each step would load the models again, or be 110 MB that wait for a job.
+        executor=executor,
     )
 
 
-defs = _definitions(Settings.from_env())
+defs = definitions(Settings.from_env())
+
+
+def definitions_without_batch(settings: Settings) -> dg.Definitions:
+    """Of a command by whose side a person waits: every stage runs here and now, whatever queue the deployment has."""
+    if settings.cloud.batch_queue is None:
+        return defs
+    return definitions(replace(settings, cloud=replace(settings.cloud, batch_queue=None)))

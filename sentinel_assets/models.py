@@ -82,6 +82,11 @@ def text_encoder(profile: str | None = None) -> TextEncoder:
     return _one(_single("text_encoder", profile), {"e5": _e5})
 
 
+def needs_weights(role: str, profile: str | None = None) -> bool:
+    """Whether a profile's model of that role is a network, and no code of ours alone. Loads none."""
+    return any(e.has_weights for e in _entries(role, profile))
+
+
 def _entries(role: str, profile: str | None) -> list[ModelEntry]:
     chosen = profile or Settings.from_env().profile
     entries = catalogue().profile(chosen).get(role)

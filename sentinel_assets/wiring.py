@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +13,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from batch_step import in_job
 from resources.artifacts import content_digest
 from resources.provided import AnalysisLog
+from sentinel_assets import failure_reasons
+from sentinel_assets.notes import NotedLog, VideoLog
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import data_version, recipe
 from sentinel_assets.vision.errors import SentinelError
@@ -35,10 +40,19 @@ _RETRIES, _RETRY_AFTER_S = 2, 3.0
 
 
 def stage_asset(
-    name: str, *, kinds: set[str], group: str, description: str, deps: Sequence[dg.AssetSpec] = ()
+    name: str,
+    *,
+    kinds: set[str],
+    group: str,
+    description: str,
+    deps: Sequence[dg.AssetSpec] = (),
+    on_gpu: bool = False,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """`@dg.asset` with what the stages share: a video a partition, the recipe as code version, the schema."""
-    return dg.asset(
+    """`@dg.asset` with what the stages share: a video a partition, the recipe as code version, the schema.
+
+    `on_gpu`: the stage asks for the resource `gpu`, and runs wherever that has it run.
+    """
+    declare = dg.asset(
         name=name,
         deps=deps,
         partitions_def=videos,
@@ -51,6 +65,22 @@ def stage_asset(
         metadata={"dagster/column_schema": column_schema(TABLES[name]), "recipe": recipe(name).ingredients()},
         hooks={record_failure},
     )
+    return lambda function: declare(_asking_for("gpu", function) if on_gpu else function)
+
+
+def _asking_for(resource: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with one more parameter, by which Dagster provides a resource that the function has no use for.
+    Dagster takes no `required_resource_keys` of a function that has resources among its parameters."""
+
+    @functools.wraps(function)
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        kwargs.pop(resource, None)
+        return function(*args, **kwargs)
+
+    signature = inspect.signature(function)
+    extra = inspect.Parameter(resource, inspect.Parameter.KEYWORD_ONLY, annotation=dg.ResourceParam[object])
+    asking.__signature__ = signature.replace(parameters=[*signature.parameters.values(), extra])  # type: ignore[attr-defined]
+    return asking
 
 
 def picture(markdown: str) -> dg.MarkdownMetadataValue:
@@ -77,8 +107,10 @@ class StageRun:
     """One stage at work on one video: its progress goes to the video's row, its remarks to the run's page."""
 
     context: dg.AssetExecutionContext
-    log: AnalysisLog
+    log: VideoLog
     name: str
+    video: str
+    """What people call the video."""
     metadata: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -105,7 +137,7 @@ class StageRun:
             value=frame,
             data_version=dg.DataVersion(data_version(self.name, content)),
             metadata={
-                "video": self.log.name_of(self.partition),
+                "video": self.video,
                 "recipe": recipe(self.name).digest,
                 "seconds": round(time.monotonic() - self.started, 3),
                 **self.metadata,
@@ -119,12 +151,18 @@ def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[S
     """Run a stage's body: announce it, and turn what we raise on purpose into a failure that a person can act on."""
     name = context.asset_key.path[-1]
     with acting_on_errors():
-        log.begin(context.partition_key, context.run_id)
-        made = recipe(name)
-        log.record_recipe(made.digest, asset=name, profile=made.profile, ingredients=made.ingredients())
-        run = StageRun(context, log, name)
+        if not in_job():  # else whoever launched this step has
+            announce(name, context.partition_key, context.run_id, log)
+        run = StageRun(context, NotedLog(context) if in_job() else log, name, log.name_of(context.partition_key))
         run.progress(0.0)
         yield run
+
+
+def announce(stage: str, partition: str, run_id: str, log: AnalysisLog) -> None:
+    """Say that this run analyses the video from now on, and by what recipe the stage does its part."""
+    log.begin(partition, run_id)
+    made = recipe(stage)
+    log.record_recipe(made.digest, asset=stage, profile=made.profile, ingredients=made.ingredients())
 
 
 @contextmanager
@@ -142,23 +180,14 @@ def acting_on_errors() -> Iterator[None]:
         ) from error
 
 
-def reason_of(error: BaseException | None) -> str:
-    """One line for the video's row: our own errors as they read, all else as the bug that it is."""
-    if isinstance(error, dg.RetryRequested):
-        error = error.__cause__
-    if isinstance(error, dg.Failure):
-        return error.description or "failed without a reason"
-    if isinstance(error, SentinelError):
-        return str(error)
-    detail = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {detail}. This is a defect of Sentinel: please report it with the run's id"
-
-
 @dg.failure_hook(required_resource_keys={"analysis_log"})
 def record_failure(context: dg.HookContext) -> None:
     """Write on the video's row why its analysis failed."""
     run = context.instance.get_run_by_id(context.run_id)
     partition = run.tags.get("dagster/partition") if run else None
     if partition:
-        reason = f"{context.op.name}: {reason_of(context.op_exception)}"
-        context.resources.analysis_log.fail(partition, context.run_id, reason)
+        if context.op_exception is not None:
+            reason = failure_reasons.of_exception(context.op_exception)
+        else:  # it was raised in a job, and what is known of it here stands in the step's event
+            reason = failure_reasons.of_event(context.instance, context.run_id, context.step_key)
+        context.resources.analysis_log.fail(partition, context.run_id, f"{context.op.name}: {reason}")

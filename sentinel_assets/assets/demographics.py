@@ -14,6 +14,7 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
     kinds={"python", "parquet"},
     group="perception",
     description="Age range and gender of each track, voted over its best faces; unknown where all are small.",
+    on_gpu=True,
 )
 def demographics(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog

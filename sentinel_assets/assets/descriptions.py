@@ -15,6 +15,7 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
     kinds={"python", "parquet"},
     group="understanding",
     description="One sentence for each event, of which every word comes from what was measured.",
+    on_gpu=models.needs_weights("describer"),  # a network that looks; a template takes less time than a job to start
 )
 def descriptions(
     context: dg.AssetExecutionContext,

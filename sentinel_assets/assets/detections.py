@@ -21,6 +21,7 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
     group="perception",
     description="Persons and faces in each sampled frame, joined to tracks that keep a person's id in the video.",
     deps=[video],
+    on_gpu=True,
 )
 def detections(
     context: dg.AssetExecutionContext, footage: Footage, analysis_log: AnalysisLog

@@ -14,6 +14,7 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
     kinds={"huggingface", "parquet"},
     group="understanding",
     description="A vector of each event's description, by which it is found in English and Korean.",
+    on_gpu=False,  # a dozen short sentences for a video are a tenth of a second for a CPU
 )
 def embeddings(
     context: dg.AssetExecutionContext, descriptions: pd.DataFrame, analysis_log: AnalysisLog

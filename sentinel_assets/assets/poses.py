@@ -15,6 +15,7 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
     kinds={"pytorch", "parquet"},
     group="perception",
     description="17 keypoints and the direction a body faces, for each tracked person in each sampled frame.",
+    on_gpu=True,
 )
 def poses(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog

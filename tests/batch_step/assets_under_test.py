@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from batch_step import BatchStepLauncher
+from batch_step import BatchStepLauncher, in_job, note_in, send_note
 
 # Checks by partition are a preview, backfill policies are in beta: the graph under test uses both on purpose.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -169,6 +169,17 @@ def skipping(context: dg.AssetExecutionContext):
 def after_skip(skipping: int) -> None: ...
 
 
+class Listening(BatchStepLauncher):
+    """Writes down each note of a job, where the test and the job look."""
+
+    heard: str = ""
+
+    def on_event(self, step_context: dg.StepExecutionContext, entry: dg.EventLogEntry) -> None:
+        if (note := note_in(entry)) is not None and self.heard:
+            with Path(self.heard).open("a") as file:
+                file.write(f"{json.dumps(note)}\n")
+
+
 class Behavior(dg.Config):
     """What the step is to do, for tests of what can go wrong."""
 
@@ -234,6 +245,19 @@ def persisting(context: dg.AssetExecutionContext, config: Behavior) -> None:
     behave(config, "persisting")
 
 
+@dg.asset(**GPU)
+def noting(context: dg.AssetExecutionContext, config: Behavior) -> None:
+    """Tells its host something, and goes on when the host has heard it."""
+    if not in_job():
+        return
+    send_note(context, "half of it is done", {"done": 0.5, "of": ["a", "나"]})
+    deadline = time.monotonic() + 60
+    while not Path(config.folder).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the host did not hear it while this ran")
+        time.sleep(0.05)
+
+
 _LOADED: list[int] = []
 
 
@@ -267,7 +291,7 @@ def _load_model(config: Behavior, name: str) -> int:
 
 ASSETS = [
     frames, plain, boxes, fan_in, ranged, parts, checked, after_check, observed, versioned, retried, failing, raising,
-    skipping, after_skip, behaving, persisting, first, second, third, between,
+    skipping, after_skip, behaving, persisting, noting, first, second, third, between,
 ]  # fmt: skip
 
 
@@ -281,7 +305,7 @@ def _definitions(launcher: Any) -> dg.Definitions:
 
 
 local = _definitions(dg.ResourceDefinition.none_resource())
-remote = _definitions(BatchStepLauncher(channel="", queue="gpu", job_definition="toy"))
+remote = _definitions(Listening(channel="", queue="gpu", job_definition="toy"))
 remote_by_process = dg.Definitions(
     assets=ASSETS,
     resources={

@@ -1,0 +1,86 @@
+"""The stages that run on a GPU as AWS Batch jobs: the launcher as this product sets it up, and its hand in the
+warehouse, which no job reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import dagster as dg
+
+from batch_step import BatchStepLauncher, note_in, orphan_reaper
+from resources.cloud import variable
+from resources.provided import AnalysisLog
+from resources.settings import Settings
+from sentinel_assets.notes import write_down
+from sentinel_assets.vision.errors import StoreUnavailable
+from sentinel_assets.wiring import acting_on_errors, announce
+
+NAME_PREFIX = "sentinel"
+
+_CODE = ["sentinel_assets", "resources", "batch_step"]
+_TIME_LIMIT_S = 4 * 3600.0  # no clip of a store comes near it; a step that hangs costs no more than this
+
+
+class GpuSteps(BatchStepLauncher):
+    """Runs a stage as a job, and writes on its video's row what the job tells."""
+
+    analysis_log: AnalysisLog
+
+    def launch_step(self, step_context: dg.StepExecutionContext) -> Iterator[dg.DagsterEvent]:
+        with acting_on_errors():
+            announce(step_context.op.name, step_context.partition_key, step_context.run_id, self.analysis_log)
+        yield from super().launch_step(step_context)
+
+    def on_event(self, step_context: dg.StepExecutionContext, entry: dg.EventLogEntry) -> None:
+        """A database that is away for a moment costs a remark here, not hours of a GPU."""
+        note = note_in(entry)
+        if note is None:
+            return
+        try:
+            write_down(note, self.analysis_log)
+        except StoreUnavailable as error:
+            step_context.log.warning("not written on the video's row: %s (%s)", entry.user_message, error)
+
+
+def launcher(
+    settings: Settings, analysis_log: AnalysisLog, reuse: Literal["run", "step"]
+) -> dg.ResourceDefinition | GpuSteps:
+    """What GPU stages ask for: jobs where the deployment has a Batch queue, else nothing, and they run in process."""
+    cloud = settings.cloud
+    if cloud.batch_queue is None:
+        return dg.ResourceDefinition.none_resource()
+    return GpuSteps(
+        analysis_log=analysis_log,
+        channel=cloud.require("step_channel"),
+        queue=cloud.batch_queue,
+        on_demand_queue=cloud.on_demand_queue,
+        job_definition=cloud.require("job_definition"),
+        reuse=reuse,
+        timeout_seconds=_TIME_LIMIT_S,
+        name_prefix=NAME_PREFIX,
+        code_packages=_CODE,
+        environment=job_environment(settings),
+    )
+
+
+def job_environment(settings: Settings) -> dict[str, str]:
+    """What a job must have as this process has it: where tables are, and all that changes what comes out."""
+    return {
+        variable("artifacts"): settings.artifacts,
+        "SENTINEL_DEPLOYMENT": settings.deployment,
+        "SENTINEL_PROFILE": settings.profile,
+        "SENTINEL_SAMPLE_RATE": str(settings.sample_rate_hz),
+        "SENTINEL_SHOW_FACES": str(int(settings.show_faces)),
+        "SENTINEL_ACCEPT_TRUNCATED": str(int(settings.accept_truncated)),
+    }
+
+
+def reapers(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensor that ends jobs whose run is over, where there is a queue."""
+    cloud = settings.cloud
+    if cloud.batch_queue is None:
+        return []
+    queues = [cloud.batch_queue, *filter(None, [cloud.on_demand_queue])]
+    return [orphan_reaper(queues=queues, name_prefix=NAME_PREFIX)]

@@ -1,0 +1,201 @@
+"""The stages that ask for a GPU, as jobs on Batch: equal results, a live row, and no database on the job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import dagster as dg
+import pandas as pd
+import psycopg
+import pytest
+from psycopg import sql
+
+from resources.cloud import Cloud
+from resources.settings import Settings
+from sentinel_assets import models
+from sentinel_assets.definitions import ASSETS, definitions, definitions_without_batch
+from sentinel_assets.vision.frames import probe
+from sentinel_assets.vision.tables import TABLES
+from tests.builders.deployment import BUCKET, Deployment
+
+if TYPE_CHECKING:
+    from infra.local.aws import LocalAws
+    from infra.local.postgres import Server
+
+ON_GPU = {"detections", "demographics", "poses"}
+HOST_AND_TIME = {"seconds", "dagster/uri"}  # of the metadata: what may differ between two runs of the same
+ON_QUEUE = Cloud(batch_queue="gpu", on_demand_queue="dear", job_definition="sentinel", step_channel="s3://steps/x")
+
+
+@pytest.fixture
+def bucket(aws: LocalAws) -> None:
+    where = {"LocationConstraint": aws.settings.region}
+    boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+
+
+Deploy = Callable[..., AbstractContextManager[Deployment]]
+
+
+@pytest.fixture
+def deploy(bucket: None, postgres: Server, fresh_database: Any, tmp_path: Path) -> Iterator[Deploy]:
+    """Makes deployments, each with databases of its own."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def deployment(name: str, profile: str = "permissive", artifacts: str | None = None) -> Any:
+            url = stack.enter_context(fresh_database())
+            return Deployment.made(tmp_path / name, postgres, url, profile, artifacts)
+
+        yield deployment
+
+
+# The main job on both sides.
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    ("profile", "varied", "store"),
+    [
+        pytest.param("permissive", None, "s3", id="product"),  # in process, one job for the run
+        pytest.param("permissive", ("multiprocess", "step"), "s3", id="multiprocess, step"),
+        pytest.param("cpu", ("multiprocess", "run"), "folder", id="multiprocess, run"),  # with torch, as on a GPU
+        pytest.param("permissive", ("in_process", "step"), "folder", id="in process, step"),
+    ],
+)
+def test_the_main_job_leaves_the_same_on_batch_and_in_process(
+    deploy: Deploy, aws: LocalAws, people: Path, profile: str, varied: tuple[str, str] | None, store: str
+) -> None:
+    """Tables, versions, recipes, lineage, checks and rows; both executors, both ways to use a job, both stores."""
+    artifacts = f"s3://{BUCKET}/artifacts" if store == "s3" else None
+    with deploy("here", profile) as here, deploy("there", profile, artifacts) as there:
+        there.send_gpu_steps_to_batch(f"s3://{BUCKET}/steps" if store == "s3" else str(there.home / "steps"), aws)
+        partition = there.upload(people, probe(people))
+        assert here.upload(people, probe(people)) == partition
+        assert here.materialize(partition).returncode == 0
+        done = there.materialize(partition, varied=varied)
+        assert done.returncode == 0, done.stderr
+
+        jobs = there.jobs()
+        assert len(jobs) == (len(ON_GPU) if varied and varied[1] == "step" else 1)
+        assert records_of(there, partition) == records_of(here, partition)
+        for asset in TABLES:
+            pd.testing.assert_frame_equal(there.table(asset, partition), here.table(asset, partition))
+        assert rows_of(there) == rows_of(here)
+        assert rows_of(there)["videos"][0]["analysis_progress"] == 100
+        assert not (there.job_home / "postgres").exists()
+        assert all("DATABASE_URL" not in str(job["container"]["environment"]) for job in jobs)
+
+
+def records_of(deployment: Deployment, partition: str) -> dict[str, Any]:
+    """What Dagster knows of each asset's partition, without ids and places."""
+    found: dict[str, Any] = {}
+    with deployment.instance() as instance:
+        ids: dict[str, str] = {}  # of materializations
+        for asset in ["video", *TABLES]:
+            wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
+            (record,) = instance.fetch_materializations(wanted, limit=10).records
+            ids[str(record.storage_id)] = asset
+            made = record.asset_materialization
+            assert made is not None
+            metadata = {k: v.value for k, v in made.metadata.items() if k not in HOST_AND_TIME}
+            found[asset] = {"tags": dict(made.tags or {}), "metadata": metadata}
+        (run,) = instance.get_runs()
+        for asset in found:
+            tags = found[asset]["tags"]
+            for key, value in tags.items():
+                if key.startswith("dagster/input_event_pointer/"):
+                    tags[key] = ids[value]
+        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+            assert entry.dagster_event is not None
+            check = entry.dagster_event.asset_check_evaluation_data
+            target = check.target_materialization_data
+            assert target is not None
+            found[f"{check.asset_key.to_user_string()}:{check.check_name}"] = {
+                "passed": check.passed,
+                "metadata": {k: v.value for k, v in check.metadata.items()},
+                "of": ids[str(target.storage_id)],
+            }
+    return found
+
+
+def rows_of(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
+    varying = {"id", "created_at", "updated_at", "completed_at", "analysis", "first_used"}
+    found = {}
+    with psycopg.connect(deployment.database_url) as connection:
+        for table, order in (("events", "event_key"), ("recipes", "digest"), ("videos", "id")):
+            query = sql.SQL("SELECT * FROM {} ORDER BY {}").format(sql.Identifier(table), sql.Identifier(order))
+            cursor = connection.execute(query)
+            names = [column.name for column in cursor.description or []]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor]
+            found[table] = [{k: v for k, v in row.items() if k not in varying} for row in rows]
+    return found
+
+
+# The row while a job runs, and after it failed.
+
+
+@pytest.mark.drill
+def test_the_row_says_how_far_a_job_is_and_why_one_failed(
+    deploy: Deploy, aws: LocalAws, people: Path, tmp_path: Path
+) -> None:
+    """The job has no database: what the row says of it came as notes, while it ran."""
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video at all")
+    with deploy("there") as there:
+        there.send_gpu_steps_to_batch(str(there.home / "steps"), aws)
+        with psycopg.connect(there.database_url, autocommit=True) as connection:
+            connection.execute(RECORD_PROGRESS)
+            assert there.materialize(there.upload(people, probe(people)), "detections").returncode == 0
+            told = connection.execute("SELECT stage, progress FROM told ORDER BY n").fetchall()
+            assert told[0] == (None, 0)  # begun by the host, before there was a job
+            assert any(stage == "detections" and 1 <= progress < 50 for stage, progress in told)
+
+            assert there.materialize(there.upload(broken), "detections").returncode != 0
+            row = connection.execute("SELECT status, error FROM videos WHERE name = 'broken.mp4'").fetchone()
+        assert row is not None
+        status, error = row
+        assert status == "failed"
+        assert error.startswith("detections: ")
+        assert "not a video" in error
+        assert "defect of Sentinel" not in error
+        assert not (there.job_home / "postgres").exists()
+
+
+RECORD_PROGRESS = """
+CREATE TABLE told (n serial, stage text, progress int);
+CREATE FUNCTION tell() RETURNS trigger AS $$
+BEGIN INSERT INTO told (stage, progress) VALUES (NEW.stage, NEW.analysis_progress); RETURN NEW; END $$ LANGUAGE plpgsql;
+CREATE TRIGGER tell AFTER UPDATE ON videos FOR EACH ROW EXECUTE FUNCTION tell();
+"""
+
+
+# What goes where.
+
+
+def _asks_for_gpu(asset: object) -> bool:
+    return isinstance(asset, dg.AssetsDefinition) and "gpu" in asset.required_resource_keys
+
+
+def test_the_stages_on_a_gpu_are_those_that_look_at_pixels() -> None:
+    """A sentence by template and its vector are made before a job would have started."""
+    asking = {a.key.to_user_string() for a in ASSETS if isinstance(a, dg.AssetsDefinition) and _asks_for_gpu(a)}
+    assert asking == ON_GPU | ({"descriptions"} if models.needs_weights("describer") else set())
+
+
+def test_with_a_queue_gpu_steps_are_jobs_and_without_one_they_run_here(tmp_path: Path) -> None:
+    """One job for a run, ended by the reaper where its run is over; a command by whose side a person waits has none."""
+    settings = Settings(home=tmp_path, weights=tmp_path, cloud=ON_QUEUE)
+    deployed = definitions(settings).resolve_implicit_global_asset_job_def()
+    launcher = deployed.resource_defs["gpu"]
+    given = launcher.config_schema.default_value  # type: ignore[attr-defined]
+    assert (given["reuse"], given["queue"], given["on_demand_queue"]) == ("run", "gpu", "dear")
+    assert [s.name for s in definitions(settings).sensors or []] == ["batch_orphan_reaper"]
+    alone = definitions_without_batch(settings)
+    assert [*(alone.sensors or []), *(definitions(replace(settings, cloud=Cloud())).sensors or [])] == []
+    assert "Launcher" not in str(alone.resolve_implicit_global_asset_job_def().resource_defs["gpu"])
