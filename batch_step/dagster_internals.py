@@ -43,7 +43,9 @@ with warnings.catch_warnings():
         external_instance_from_step_run_ref,
         step_context_to_step_run_ref,
     )
+    from dagster._core.execution.plan.objects import ErrorSource, StepFailureData
     from dagster._core.execution.plan.state import KnownExecutionState
+    from dagster._core.execution.plan.utils import RetryRequestedFromPolicy
     from dagster._core.execution.retries import RetryMode
     from dagster._utils.interrupts import capture_interrupts
     from dagster_shared.record import replace as replace_record
@@ -55,10 +57,13 @@ __all__ = [
     "AssetCheckEvaluation",
     "AssetCheckEvaluationTargetMaterializationData",
     "EngineEventData",
+    "ErrorSource",
     "KnownExecutionState",
     "PlanExecutionContextManager",
     "ReconstructableJob",
     "RetryMode",
+    "RetryRequestedFromPolicy",
+    "StepFailureData",
     "StepMaterializationData",
     "StepRunRef",
     "build_data_version_tags",

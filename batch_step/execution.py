@@ -17,6 +17,7 @@ from batch_step.dagster_internals import (
     external_instance_from_step_run_ref,
 )
 from batch_step.notes import running_a_job
+from batch_step.partitions import relayed_changes
 from batch_step.reference import StepReference
 
 
@@ -66,7 +67,7 @@ def run_step(
     try:
         on_loaded()
         step_context = context.for_step(plan.get_step_by_key(step.step_key), known_state)  # type: ignore[arg-type]
-        with running_a_job():
+        with running_a_job(), relayed_changes(step_context):
             for _ in dagster_event_sequence_for_step(step_context, force_local_execution=True):
                 pass
     finally:

@@ -16,6 +16,7 @@ from batch_step.cost import Timeline
 from batch_step.dagster_internals import EngineEventData
 from batch_step.failures import Evidence
 from batch_step.logs import LogFollower, LogStream
+from batch_step.partitions import apply_change
 from batch_step.records import Execution, Manifest, WorkerError
 from batch_step.rehome import Rehomer
 from batch_step.streaming import EventReader
@@ -83,6 +84,7 @@ class StepEvents:
         if self.recorded[who] > 0:
             self.recorded[who] -= 1
         else:
+            apply_change(self.context.instance, entry)  # before what may be of a partition that is new
             self.context.instance.handle_new_event(entry)
         return entry.dagster_event
 

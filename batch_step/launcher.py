@@ -15,10 +15,13 @@ from batch_step.cost import DEFAULT_PRICES
 from batch_step.dagster_internals import ReconstructableJob
 from batch_step.errors import ReferenceInvalid
 from batch_step.jobs import BatchJobs
+from batch_step.limits import MAX_PRIORITY
 from batch_step.reference import CodeVersion, packages_of
 from batch_step.step_launch import StepLaunch, Terms
 
 TAG = "batch_step/"
+PRIORITY_TAG, BACKFILL_TAG = "dagster/priority", "dagster/backfill"
+NORMAL_PRIORITY = 5_000
 _TAGS = ("vcpus", "memory_mib", "gpus", "timeout_seconds", "queue", "job_definition", "reuse")
 
 with warnings.catch_warnings():
@@ -51,6 +54,13 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
     gpus: int | None = None
     environment: dict[str, str] = Field(default={}, description="Set in the job, beside what its definition sets.")
     worker_command: list[str] = Field(default=["python", "-m", "batch_step.worker"])
+    share: str | None = Field(
+        default=None,
+        description="Fair-share identifier of jobs, where the queue has a scheduling policy; another queue refuses it.",
+    )
+    backfill_share: str | None = Field(
+        default=None, description="In its place for runs of a backfill, so that new work has a share of its own."
+    )
     name_prefix: str = Field(default="dagster", description="Of job names; the reaper looks for it.")
 
     timeout_seconds: float | None = Field(default=None, gt=0, description="Of user code; Batch gets two minutes more.")
@@ -118,6 +128,8 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             reclaims_before_on_demand=self.reclaims_before_on_demand,
             command=tuple(self.worker_command),
             environment=self.environment,
+            share=self._share(context.dagster_run.tags),
+            priority=scheduling_priority(context.dagster_run.tags),
             name_prefix=self.name_prefix,
             vcpus=_number(tags, "vcpus", self.vcpus),
             memory_mib=_whole(tags, "memory_mib", self.memory_mib),
@@ -138,6 +150,10 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             code=self._code_version(context),
             prices=self.prices,
         )
+
+    def _share(self, run_tags: Mapping[str, str]) -> str | None:
+        of_backfill = self.backfill_share if BACKFILL_TAG in run_tags else None
+        return of_backfill or self.share
 
     def _code_version(self, context: dg.StepExecutionContext) -> CodeVersion:
         if self.code_version is not None:
@@ -164,6 +180,15 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             s.step_key for s in stats if s.status is not None and s.status.value in ("SUCCESS", "FAILURE", "SKIPPED")
         }
         return not steps - over - {context.step.key}
+
+
+def scheduling_priority(run_tags: Mapping[str, str]) -> int:
+    """Batch's priority within a share, 0 to 9,999, of Dagster's, which is any whole number and 0 where none is set."""
+    given = run_tags.get(PRIORITY_TAG, "0")
+    try:
+        return min(MAX_PRIORITY, max(0, NORMAL_PRIORITY + int(given)))
+    except ValueError:
+        return NORMAL_PRIORITY  # Dagster, too, takes a run whose priority is no number for one of priority 0
 
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:

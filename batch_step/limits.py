@@ -20,9 +20,12 @@ MAX_TAGS = 50
 MAX_TAG_KEY = 128
 MAX_TAG_VALUE = 256
 MIN_TIMEOUT_S = 60
+MAX_PRIORITY = 9_999
+MAX_SHARE = 255
 RESERVED_ENVIRONMENT = "AWS_BATCH"  # a prefix that Batch keeps for itself
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SHARE = re.compile(rf"[A-Za-z0-9]{{1,{MAX_SHARE}}}")
 _TAG = re.compile(r"[\w\s.:/=+\-@]*")
 
 
@@ -41,6 +44,11 @@ def check_submission(request: Mapping[str, Any]) -> None:
     timeout = request.get("timeout", {}).get("attemptDurationSeconds")
     if timeout is not None and timeout < MIN_TIMEOUT_S:
         raise LimitExceeded(f"timeout of {timeout} s: Batch takes {MIN_TIMEOUT_S} s or more")
+    share, priority = request.get("shareIdentifier"), request.get("schedulingPriorityOverride", 0)
+    if share is not None and not _SHARE.fullmatch(share):
+        raise LimitExceeded(f"share {share!r}: 1 to {MAX_SHARE} letters and digits")
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise LimitExceeded(f"scheduling priority {priority}: 0 to {MAX_PRIORITY}")
     _check_size("container overrides", overrides, MAX_OVERRIDES_BYTES, "Put long values behind a URI or a secret")
     _check_size("the SubmitJob request", request, MAX_REQUEST_BYTES, "Shorten its tags, command and environment")
 

@@ -1,15 +1,19 @@
-"""The dynamic partitions that a step can see. They live in the instance, which the worker does not reach, so the host
-sends them along. Dagster's own reference adds one key, of the first output: with no more, a range fails, and a fan-in
-over all partitions succeeds with nothing in it.
+"""The dynamic partitions that a step can see, and those that it adds. They live in the instance, which the worker does
+not reach: the host sends them along, and the worker sends changes back. Dagster's own reference adds one key, of the
+first output: with no more, a range fails, and a fan-in over all partitions succeeds with nothing in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import dagster as dg
 
-from batch_step.dagster_internals import partition_loading_context
+from batch_step.dagster_internals import EngineEventData, partition_loading_context
+
+_KEY = "batch_step/partitions"
 
 
 def dynamic_partitions_of(context: dg.StepExecutionContext) -> dict[str, list[str]]:
@@ -43,3 +47,45 @@ def _in_order(instance: dg.DagsterInstance, name: str, keys: dict[str, None]) ->
         return list(keys)
     stored = [key for key in instance.get_dynamic_partitions(name) if key in keys]
     return stored + sorted(keys.keys() - set(stored))
+
+
+@contextmanager
+def relayed_changes(context: dg.StepExecutionContext) -> Iterator[None]:
+    """The worker's: partitions that the step adds to its throw-away instance, or deletes, are told to the host in the
+    order of the step's events."""
+    instance: Any = context.instance
+    add, delete = instance.add_dynamic_partitions, instance.delete_dynamic_partition
+
+    def tell(change: Literal["added", "deleted"], definition: str, keys: list[str]) -> None:
+        message = f"{change.capitalize()} {len(keys)} of the partitions {definition}: {', '.join(keys[:10])}"
+        value = dg.MetadataValue.json({"definition": definition, change: keys})
+        dg.DagsterEvent.engine_event(context, message, EngineEventData({_KEY: value}))
+
+    def add_and_tell(partitions_def_name: str, partition_keys: Sequence[str]) -> None:
+        add(partitions_def_name, partition_keys)
+        tell("added", partitions_def_name, list(partition_keys))
+
+    def delete_and_tell(partitions_def_name: str, partition_key: str) -> None:
+        delete(partitions_def_name, partition_key)
+        tell("deleted", partitions_def_name, [partition_key])
+
+    instance.add_dynamic_partitions, instance.delete_dynamic_partition = add_and_tell, delete_and_tell
+    try:
+        yield
+    finally:
+        del instance.add_dynamic_partitions, instance.delete_dynamic_partition
+
+
+def apply_change(instance: dg.DagsterInstance, entry: dg.EventLogEntry) -> None:
+    """The host's: does to its own instance what such an event tells; other entries are left alone."""
+    event = entry.dagster_event
+    if event is None or event.event_type is not dg.DagsterEventType.ENGINE_EVENT:
+        return
+    change = event.engine_event_data.metadata.get(_KEY)
+    if not isinstance(change, dg.JsonMetadataValue) or not isinstance(change.data, dict):
+        return
+    definition = str(change.data["definition"])
+    if added := change.data.get("added"):
+        instance.add_dynamic_partitions(definition, list(added))
+    for key in change.data.get("deleted", []):
+        instance.delete_dynamic_partition(definition, key)

@@ -48,6 +48,8 @@ class Terms:
     reclaims_before_on_demand: int
     command: tuple[str, ...]
     environment: dict[str, str]
+    share: str | None
+    priority: int
     name_prefix: str
     vcpus: float | None
     memory_mib: int | None
@@ -256,6 +258,8 @@ class StepLaunch:
             memory_mib=t.memory_mib,
             gpus=t.gpus,
             timeout_s=step_limit,
+            share=t.share,
+            priority=t.priority,
         )
 
     # Following it.

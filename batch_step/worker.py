@@ -127,6 +127,8 @@ class StepRun:
 
     def _on_entry(self, entry: Any, raised: BaseException | None) -> None:
         """Each event log entry, in the thread that makes it; `raised` is what ended the step, where it is known."""
+        if _is_vain_retry(entry, raised):
+            entry = _as_failure(entry)
         event = entry.dagster_event
         if event is not None:
             if event.is_step_start or event.is_step_restarted:
@@ -202,6 +204,35 @@ def _is_permanent(error: BaseException | None) -> bool:
         seen.add(id(error))
         error = error.__cause__
     return False
+
+
+def _is_vain_retry(entry: Any, raised: BaseException | None) -> bool:
+    """Whether a RetryPolicy would run a step again of which the exception says that this cannot help. Of a retry that
+    user code asks for itself, user code knows better."""
+    from batch_step.dagster_internals import RetryRequestedFromPolicy
+
+    event = entry.dagster_event
+    is_retry = event is not None and event.is_step_up_for_retry
+    return is_retry and isinstance(raised, RetryRequestedFromPolicy) and _is_permanent(raised)
+
+
+def _as_failure(entry: Any) -> Any:
+    """STEP_FAILURE in place of STEP_UP_FOR_RETRY: for Dagster's policy every exception is worth another try."""
+    import logging
+
+    from batch_step.dagster_internals import ErrorSource, StepFailureData
+
+    make: Any = StepFailureData
+
+    event = entry.dagster_event
+    error = event.step_retry_data.error._replace(message="Not tried again: the error says that it cannot help\n")
+    message = f'Execution of step "{event.step_key}" failed.'
+    failure = event._replace(
+        event_type_value="STEP_FAILURE",
+        event_specific_data=make(error, None, ErrorSource.USER_CODE_ERROR),
+        message=message,
+    )
+    return entry._replace(dagster_event=failure, level=logging.ERROR, user_message=message)
 
 
 def _is_interrupt_name(name: str) -> bool:

@@ -22,6 +22,10 @@ class Cloud:
     """SENTINEL_BATCH_QUEUE: name or ARN of the Batch queue of GPU steps; without it they run in process."""
     on_demand_queue: str | None = None
     """SENTINEL_ON_DEMAND_QUEUE: where GPU steps go when spot hosts keep being taken back."""
+    upload_share: str | None = None
+    """SENTINEL_UPLOAD_SHARE: fair-share identifier of jobs, where the queue has a scheduling policy."""
+    backfill_share: str | None = None
+    """SENTINEL_BACKFILL_SHARE: that of a backfill's jobs, so that new uploads do not stand behind them."""
     job_definition: str | None = None
     """SENTINEL_JOB_DEFINITION: name, name:revision or ARN; its image holds this code."""
     step_channel: str | None = None

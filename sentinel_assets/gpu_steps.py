@@ -56,6 +56,8 @@ def launcher(
         channel=cloud.require("step_channel"),
         queue=cloud.batch_queue,
         on_demand_queue=cloud.on_demand_queue,
+        share=cloud.upload_share,
+        backfill_share=cloud.backfill_share,
         job_definition=cloud.require("job_definition"),
         reuse=reuse,
         timeout_seconds=_TIME_LIMIT_S,

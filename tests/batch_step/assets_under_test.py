@@ -132,6 +132,19 @@ def observed(context: dg.AssetExecutionContext) -> None:
     context.log_event(dg.AssetObservation("observed", partition=context.partition_key, metadata={"done": 0.5}))
 
 
+scenes = dg.DynamicPartitionsDefinition(name="toy_scenes")
+
+
+@dg.asset(partitions_def=videos, **GPU)
+def scene_list(context: dg.AssetExecutionContext) -> None:
+    """Adds partitions for others, takes one back, and records something of a new one."""
+    names = [f"{context.partition_key}-{n}" for n in (1, 2, 3)]
+    context.instance.add_dynamic_partitions("toy_scenes", names)
+    context.instance.delete_dynamic_partition("toy_scenes", names[1])
+    assert context.instance.get_dynamic_partitions("toy_scenes") == [names[0], names[2]]
+    context.log_event(dg.AssetMaterialization("scene", partition=names[0]))
+
+
 @dg.asset(partitions_def=videos, deps=[frames], **GPU)
 def versioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Says its data version itself."""
@@ -227,6 +240,8 @@ def die(how: str) -> None:
         raise OSError(28, "No space left on device")
     if how == "bad input":
         raise NotAVideo("clip.mp4 is not a video")
+    if how == "bad input, ask for another try":
+        raise dg.RetryRequested(max_retries=1) from NotAVideo("clip.mp4 is not a video yet")
     if how == "interrupt":
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
@@ -290,8 +305,8 @@ def _load_model(config: Behavior, name: str) -> int:
 
 
 ASSETS = [
-    frames, plain, boxes, fan_in, ranged, parts, checked, after_check, observed, versioned, retried, failing, raising,
-    skipping, after_skip, behaving, persisting, noting, first, second, third, between,
+    frames, plain, boxes, fan_in, ranged, parts, checked, after_check, observed, scene_list, versioned, retried,
+    failing, raising, skipping, after_skip, behaving, persisting, noting, first, second, third, between,
 ]  # fmt: skip
 
 

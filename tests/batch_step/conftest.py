@@ -42,7 +42,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def create_queue(name: str, vcpus: int = 16) -> None:
+def create_queue(name: str, vcpus: int = 16, policy: str | None = None) -> None:
     batch = boto3.client("batch")
     batch.create_compute_environment(
         computeEnvironmentName=f"{name}-hosts",
@@ -60,6 +60,7 @@ def create_queue(name: str, vcpus: int = 16) -> None:
         jobQueueName=name,
         priority=1,
         computeEnvironmentOrder=[{"order": 1, "computeEnvironment": f"{name}-hosts"}],
+        **({"schedulingPolicyArn": policy} if policy else {}),
     )
 
 

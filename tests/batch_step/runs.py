@@ -38,14 +38,14 @@ class Toys:
         *assets: str,
         partition: str | None = None,
         between: tuple[str, str] | None = None,
-        checks: bool = False,
+        tags: dict[str, str] | None = None,
         ops: dict[str, Any] | None = None,
         **settings: Any,
     ) -> dg.JobExecutionResult:
         """Materializes assets for a partition or a range; `ops` is config by asset, `settings` the launcher's."""
-        tags = {"dagster/partition": partition} if partition else {}
+        tags = {**(tags or {}), **({"dagster/partition": partition} if partition else {})}
         if between:
-            tags = {"dagster/asset_partition_range_start": between[0], "dagster/asset_partition_range_end": between[1]}
+            tags |= {"dagster/asset_partition_range_start": between[0], "dagster/asset_partition_range_end": between[1]}
         resources: dict[str, Any] = {"io_manager": {"config": {"base": str(self.outputs)}}}
         if self.definitions != "local":
             resources["gpu"] = {"config": {**self.settings, **settings}}

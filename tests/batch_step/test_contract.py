@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # Of one run for partition "a" in which all of them stand; what fails does not hold up the others.
 TOGETHER = [
-    "plain", "boxes", "part_a", "part_b", "part_c", "checked", "after_check", "observed", "versioned", "retried",
-    "failing", "raising", "skipping", "after_skip",
+    "plain", "boxes", "part_a", "part_b", "part_c", "checked", "after_check", "observed", "scene_list", "versioned",
+    "retried", "failing", "raising", "skipping", "after_skip",
 ]  # fmt: skip
 
 SHAPES = [
@@ -31,6 +31,7 @@ SHAPES = [
     ("checked", "together"),  # one blocking check, passed, and a warning
     ("checked", "blocked"),  # the blocking check fails
     ("observed", "together"),
+    ("scene_list", "together"),  # adds partitions of another definition
     ("versioned", "together"),  # a data version of its own
     ("retried", "together"),  # RetryPolicy: up for retry, then restarted
     ("failing", "together"),  # Failure with metadata
@@ -54,7 +55,9 @@ def play(toys: Toys) -> dict[str, Stream]:
     runs["blocked"] = toys.run("checked", "after_check", partition="empty")
     runs["fan_in"] = toys.run("fan_in")
     runs["ranged"] = toys.run("ranged", between=("a", "ccc"))
-    return {name: stream_of(toys.instance, result.run_id) for name, result in runs.items()}
+    streams = {name: stream_of(toys.instance, result.run_id) for name, result in runs.items()}
+    scenes = toys.instance.get_dynamic_partitions("toy_scenes")
+    return {**streams, "instance": {"toy_scenes": [{"key": key} for key in scenes]}}
 
 
 @pytest.fixture(scope="module", params=["step, folder", "run, s3"])
@@ -96,6 +99,13 @@ def test_a_range_leaves_the_same_records_but_for_versions(both: Both) -> None:
     in_process, on_batch = (side["ranged"] for side in both["ranged"])
     assert [e["type"] for e in on_batch] == [e["type"] for e in in_process]
     assert len([e for e in on_batch if e["type"] == "ASSET_MATERIALIZATION"]) == 3
+
+
+def test_partitions_that_a_step_adds_or_deletes_are_the_hosts(both: Both) -> None:
+    """The job's instance is thrown away."""
+    in_process, on_batch = both["instance"]
+    assert in_process == {"toy_scenes": [{"key": "a-1"}, {"key": "a-3"}]}
+    assert on_batch == in_process
 
 
 def test_what_depends_on_a_step_is_skipped_alike(both: Both) -> None:

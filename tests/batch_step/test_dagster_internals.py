@@ -56,6 +56,7 @@ def test_they_take_what_they_are_given(function: object, names: str) -> None:
 REFERENCE = {"run_config", "dagster_run", "run_id", "retry_mode", "step_key", "recon_job", "known_state"}
 FIELDS = [
     (internals.StepRunRef, REFERENCE),
+    (internals.StepFailureData, {"error", "user_failure_data", "error_source"}),
     (internals.StepMaterializationData, {"materialization", "asset_lineage"}),
     (dg.EventLogEntry, {"dagster_event", "user_message", "timestamp", "step_key"}),
     (dg.DagsterEvent, {"event_specific_data"}),

@@ -23,6 +23,10 @@ def run(
     return toys.run(asset, ops={asset: config}, **settings)
 
 
+def events_of(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -> list[dg.DagsterEvent]:
+    return [e.dagster_event for e in instance.all_logs(result.run_id) if e.dagster_event and e.dagster_event.message]
+
+
 def failure(result: dg.JobExecutionResult, step: str) -> Any:
     return result.failure_data_for_node(step)
 
@@ -105,7 +109,7 @@ ENDS = [
     ("gpu lost", "GPU_LOST", 2, True),  # raised by user code, but the machine is at fault: the launcher's
     ("interrupt", "INTERRUPTED", 2, True),  # SIGTERM from nobody known: the launcher's
     ("cuda memory", "CUDA_OUT_OF_MEMORY", 2, True),  # Dagster's
-    ("bad input", "BAD_INPUT", 2, True),  # Dagster's, as it was raised; the message says that it is no use
+    ("bad input", "BAD_INPUT", 1, False),  # nobody's, though the policy would: the exception says that it is no use
     ("exit", "BUG", 1, False),  # sys.exit: no policy covers it in process either
 ]
 
@@ -119,7 +123,27 @@ def test_an_end_is_told_and_retried_by_whom_it_concerns(
     assert ran(tmp_path / "ran") == {"persisting": runs}
     assert any(m.startswith(told) for m in messages(result, toys.instance))
     retries = kinds(result, toys.instance, "persisting").count("STEP_UP_FOR_RETRY")
-    assert retries == (0 if told in ("WORKER_LOST", "GPU_LOST", "INTERRUPTED", "BUG") else 1)
+    assert retries == (0 if told in ("WORKER_LOST", "GPU_LOST", "INTERRUPTED", "BUG", "BAD_INPUT") else 1)
+
+
+def test_an_error_that_cannot_be_helped_is_told_once_as_it_was_raised(toys: Toys, tmp_path: Path) -> None:
+    """A policy of two more tries, and none is made; the failure shows the error and what to do."""
+    result = run(toys, tmp_path, "persisting", {"die": "bad input", "die_always": True})
+    assert ran(tmp_path / "ran") == {"persisting": 1}
+    assert "STEP_UP_FOR_RETRY" not in kinds(result, toys.instance, "persisting")
+    data = failure(result, "persisting")
+    assert data.error.message.startswith("Not tried again")
+    assert data.error.cause.cls_name == "NotAVideo"
+    told = next(e for e in events_of(result, toys.instance) if e.message.startswith("BAD_INPUT"))
+    assert told.engine_event_data.metadata["retried by"].value == "nobody"
+    assert told.engine_event_data.metadata["what to do"].value.startswith("Replace the input")
+
+
+def test_a_retry_that_user_code_asks_for_itself_is_its_own_affair(toys: Toys, tmp_path: Path) -> None:
+    """Also of an error that calls itself permanent."""
+    result = run(toys, tmp_path, "persisting", {"die": "bad input, ask for another try"})
+    assert result.success
+    assert kinds(result, toys.instance, "persisting").count("STEP_UP_FOR_RETRY") == 1
 
 
 def test_an_image_that_may_not_be_pulled_is_tried_once(toys: Toys, batch: LocalAws, tmp_path: Path) -> None:
