@@ -12,6 +12,8 @@ _EXECUTORS: dict[str, dg.ExecutorDefinition] = {
     "in_process": dg.in_process_executor,
     "multiprocess": dg.multiprocess_executor,
 }
-_reuse: Any = os.environ["TEST_REUSE"]
+_reuse: Any = os.environ.get("TEST_REUSE", "run")
 
-defs = definitions(Settings.from_env(), executor=_EXECUTORS[os.environ["TEST_EXECUTOR"]], reuse=_reuse)
+defs = definitions(
+    Settings.from_env(), executor=_EXECUTORS[os.environ.get("TEST_EXECUTOR", "in_process")], reuse=_reuse
+)
