@@ -17,9 +17,9 @@ from resources.warehouse import Video, connect
 from resources.weights import Catalogue
 from sentinel_assets import report
 from sentinel_assets.analysis import Outcome, analyse, fetch_weights
-from sentinel_assets.development import dagster_pages, ended_by_signals
+from sentinel_assets.development import ended_by_signals, whole_system
 from sentinel_assets.search import search_hits
-from sentinel_assets.vision.errors import StoreUnavailable
+from sentinel_assets.vision.errors import SentinelError, StoreUnavailable
 from sentinel_assets.workplace import Workplace, open_workplace
 
 _POLL_S = 0.3  # between two looks at the video's row for the progress bar
@@ -72,17 +72,20 @@ def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
 
 
 def serve(port: int | None, *, out: Console, err: Console) -> int:
-    """Dagster's web pages and daemon on loopback, over the same data as the commands, until Ctrl-C."""
+    """The whole system on loopback, over the same data as the commands, until Ctrl-C."""
     settings = Settings.from_env()
     fetch_weights_with_bar(settings, err)
     with ended_by_signals():
         try:
-            err.print("Starting the Dagster UI; on a busy machine this takes a minute.")
-            with dagster_pages(settings, port) as (address, process):
-                out.print(f"Dagster UI  {address}/asset-groups\nCtrl-C stops it.")
-                return process.wait()
+            err.print("Starting; on a busy machine this takes a minute.")
+            with whole_system(settings, port) as (system, keeper):
+                for line in report.system_lines(system, settings):
+                    out.print(line, soft_wrap=True, highlight=False, markup=False)
+                code = keeper.wait()
         except KeyboardInterrupt:
             return 0
+    remedy = f"Its own words are at the end of {settings.home / 'dagster.log'}"
+    raise SentinelError(f"a part of the system ended ({code})", where="sentinel dev", remedy=remedy)
 
 
 def fetch_weights_with_bar(settings: Settings, err: Console) -> dict[str, Path]:

@@ -55,6 +55,7 @@ class LocalCloud:
         vcpus = os.cpu_count() or 1
         mirror = BucketMirror(settings.home / "s3" / provision.BUCKET, provision.BUCKET)
         with LocalAws(BatchSettings(), mirror=mirror) as aws:
+            aws.reset()  # moto's state is the process's, which may have had another server before
             region = aws.settings.region
             session = boto3.session.Session(aws.access_key, aws.access_key, region_name=region)
             direct = Config(proxies={})
