@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ class System:
     ui: str
     database: str
     """host:port/name of the warehouse."""
+    profile: str
     announced: int = 0
     """Uploads of an earlier time whose analysis was not finished, taken up again."""
 
@@ -68,21 +69,27 @@ class System:
 
 
 @contextmanager
-def whole_system(settings: Settings, port: int | None = None) -> Iterator[tuple[System, subprocess.Popen[bytes]]]:
+def whole_system(
+    settings: Settings, port: int | None = None, on_part: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[System, subprocess.Popen[bytes]]]:
     """Everything, while the context lasts; yields where it is, once it works, and the process whose end is its end.
 
-    Raises SentinelError where one runs for this home already, and where a part does not start.
+    `on_part` is told what is being started. Raises SentinelError where one runs for this home already, and where a part
+    does not start.
     """
     with ExitStack() as stack:
         stack.enter_context(_only_one(settings))
+        on_part("PostgreSQL")
         home = stack.enter_context(dagster_home(settings))
         warehouse = stack.enter_context(connect(settings))
+        on_part("S3, SQS and Batch")
         cloud = stack.enter_context(_local_cloud(settings, warehouse))
         stack.enter_context(_environment({**cloud.environment, "SENTINEL_HOME": str(settings.home)}))
+        on_part("Dagster")
         address = f"http://127.0.0.1:{port or _free_port()}"
         keeper = stack.enter_context(_services(settings, home, address))
         _wait_until_loaded(address, keeper, settings.home)
-        system = System(os.getpid(), cloud.environment, address, warehouse.where, cloud.announced)
+        system = System(os.getpid(), cloud.environment, address, warehouse.where, settings.profile, cloud.announced)
         stack.enter_context(_announced(settings.home / "dev.json", system))
         yield system, keeper
 

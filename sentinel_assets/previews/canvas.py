@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 WIDTH = 960
-"""px of every picture: the dialog of Dagster's UI cuts off what is wider than 0.8 x the window - 40 px, and laptops have
-windows of 1280 px. A test in a browser holds that it fits."""
+"""px of every picture: the dialog of Dagster's UI cuts off what is wider than 0.8 x the window - 40 px, and a laptop's
+window has 1280. A test in a browser holds that it fits."""
 _DPI = 100
 
 
