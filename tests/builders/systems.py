@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3.session
 
+from infra.local import provision
 from resources.settings import Settings
 from resources.warehouse import Video, connect
 from sentinel_assets.development import graphql
@@ -68,6 +69,40 @@ class RunningSystem:
             return row if row is not None and row.status in ("completed", "failed") else None
 
         return eventually(ended, f"{uri} is analysed", lambda: (self.home / "dagster.log").read_text()[-4000:])
+
+    def times_made(self, asset: str, partition: str) -> int:
+        """How often this asset was materialized for this video."""
+        query = """query($path: [String!]!, $keys: [String!]) { assetNodeOrError(assetKey: {path: $path}) {
+            ... on AssetNode { assetMaterializations(partitions: $keys, limit: 50) { runId } } } }"""
+        found = self.graphql(query, path=[asset], keys=[partition])["assetNodeOrError"]["assetMaterializations"]
+        return len(found)
+
+    def jobs(self) -> list[str]:
+        """All Batch jobs that there have been, by id."""
+        batch, found = self.client("batch"), []
+        for status in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"):
+            pages = batch.get_paginator("list_jobs").paginate(jobQueue=provision.BATCH, jobStatus=status)
+            found += [job["jobId"] for page in pages for job in page["jobSummaryList"]]
+        batch.close()
+        return sorted(found)
+
+    def processes(self, what: str) -> list[int]:
+        """Of this system, those whose command line holds `what`."""
+        return [pid for pid, name in family(self.process.pid).items() if what in name]
+
+    def settles(self) -> None:
+        """Wait until the queue is empty, and no job and no run is left."""
+        sqs, queue = self.client("sqs"), self.facts["environment"]["SENTINEL_UPLOAD_QUEUE"]
+        counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        runs = "{ runsOrError(filter: {statuses: [QUEUED, STARTING, STARTED, CANCELING]}) { ... on Runs { count } } }"
+
+        def left() -> tuple[object, ...]:
+            messages = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=counts)["Attributes"]
+            workers = self.processes("batch_step.worker") + self.processes("api execute_run")
+            return (*(int(n) for n in messages.values()), len(workers), self.graphql(runs)["runsOrError"]["count"])
+
+        eventually(lambda: not any(left()), "nothing is under way", left)
+        sqs.close()
 
     def stop(self, means: signal.Signals = signal.SIGINT) -> int:
         """Its exit code, once it has ended."""
