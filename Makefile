@@ -1,4 +1,4 @@
-# make demo [VIDEO=clip.mp4] [PROFILE=permissive]   analyse a clip, print its events, search them
+# make demo [VIDEO=clip.mp4] [PROFILE=permissive]   the whole way of a clip: upload, analysis, its events, searches
 # make test | drills | lint | types | contracts    what CI runs
 # make bench [ARGS=--quick]                        speed, as ratios measured in one run: docs/performance.md
 # All set-up happens by itself: a virtual environment in .venv, pinned dependencies, weights checked by sha256.
@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 export SENTINEL_PROFILE := $(PROFILE)
 
 # What each profile installs: `permissive` runs without torch and without anything AGPL.
-EXTRAS_permissive :=
-EXTRAS_cpu := [cpu]
+EXTRAS_permissive := [local]
+EXTRAS_cpu := [cpu,local]
 INSTALLED := $(VENV)/.installed-$(PROFILE)
 
 .PHONY: demo test drills lint types contracts check quality bench bench-decode models clean
@@ -67,5 +67,5 @@ $(VENV)/.installed-permissive $(VENV)/.installed-cpu: $(VENV)/.installed-%: pypr
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-cpu
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,local,dev]"
 	@touch $@

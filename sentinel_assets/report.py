@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from resources.settings import Settings
     from resources.warehouse import Event, SearchHit, Video
     from resources.weights import Catalogue, ModelEntry
     from sentinel_assets.analysis import Outcome
+    from sentinel_assets.development import System
 
 
 _STATUS_STYLE = {"completed": "green", "failed": "red", "processing": "yellow", "pending": "dim"}
@@ -126,6 +128,27 @@ def models_table(rows: Sequence[dict[str, Any]]) -> Table:
             Text(row["purpose"]),
         )
     return table
+
+
+def system_lines(system: System, settings: Settings) -> list[str]:
+    """Where everything is that `sentinel dev` runs, and how to put a video into it."""
+    where = system.environment
+    bucket, endpoint = where["SENTINEL_FOOTAGE_BUCKET"], where["AWS_ENDPOINT_URL"]
+    key, secret = where["AWS_ACCESS_KEY_ID"], where["AWS_SECRET_ACCESS_KEY"]
+    ours = f"   user sentinel, password in {settings.home / 'postgres' / 'password'}"
+    again = [f"{system.announced} uploads of before are analysed now"] if system.announced else []
+    return [
+        f"Dagster UI   {system.ui}/asset-groups",
+        f"PostgreSQL   {system.database}{ours if settings.database_url is None else ''}",
+        f"S3           {endpoint}   bucket {bucket}",
+        f"SQS          {where['SENTINEL_UPLOAD_QUEUE']}",
+        "Upload from another terminal",
+        "  sentinel upload VIDEO...",
+        f"  AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={where['AWS_DEFAULT_REGION']} "
+        f"aws --endpoint-url {endpoint} s3 cp VIDEO s3://{bucket}/",
+        *again,
+        "Ctrl-C stops it.",
+    ]
 
 
 def outcome_json(outcome: Outcome, events: Sequence[Event]) -> dict[str, Any]:

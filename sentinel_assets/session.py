@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from resources.settings import Settings
-from resources.warehouse import Video, connect
+from resources.warehouse import Video, Warehouse, connect
 from resources.weights import Catalogue
 from sentinel_assets import report
 from sentinel_assets.analysis import Outcome, analyse, fetch_weights
-from sentinel_assets.development import dagster_pages, ended_by_signals
+from sentinel_assets.development import ended_by_signals, whole_system
 from sentinel_assets.search import search_hits
-from sentinel_assets.vision.errors import StoreUnavailable
+from sentinel_assets.vision.errors import SentinelError, StoreUnavailable
 from sentinel_assets.workplace import Workplace, open_workplace
+
+if TYPE_CHECKING:
+    from sentinel_assets.journey import Journey
 
 _POLL_S = 0.3  # between two looks at the video's row for the progress bar
 
@@ -48,41 +54,81 @@ def analyse_all(paths: Sequence[Path], *, again: bool, as_json: bool, out: Conso
 
 
 def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
-    """Analyse a clip, print its events and two searches over them, and say where to look next."""
+    """A clip's whole way from the upload to its events, two searches over them, and where to look next."""
+    from sentinel_assets.journey import Journey, known, running_system, travel
+
     settings = Settings.from_env()
     if path is None:
         path = _sample(settings, out)
-    with open_workplace(settings) as place:
-        outcome = _with_progress_bar(path, place, False, err)
-        _print_outcome(outcome, place, out)
-        if outcome.error:
-            err.print(f"[red]error:[/red] {escape(outcome.error)}", soft_wrap=True, highlight=False)
-            return 1
-        for text, language in DEMO_QUERIES:
-            out.print(f"\n[bold]$ sentinel search {escape(repr(text))} --limit 3[/bold]  [dim]({language})[/dim]")
-            out.print(report.hits_table(search_hits(place.warehouse, text, limit=3)))
-        program = Path(sys.argv[0])
-        shown = os.path.relpath(program) if program.is_absolute() else str(program)
-        out.print("\nLook next at")
-        out.print(f"  {shown} analyze VIDEO...   your own footage")
-        out.print(f"  {shown} events {outcome.video.id}           the events of this video")
-        out.print(f"  {shown} search TEXT        all videos, by meaning")
-        out.print(f"  {shown} dev                the Dagster UI, with pictures")
+    fetch_weights_with_bar(settings, err)
+    if video := known(path, settings):
+        _show_journey(Journey(video, ()), settings, out)
+        return 0
+    with ended_by_signals(), ExitStack() as stack:
+        watch = stack.enter_context(_one_bar(path.name, err))
+        system, start_s = stack.enter_context(running_system(settings, watch))
+        journey = travel(path, system, settings, watch)
+        watch(path.name, 100)
+        first = () if start_s is None else (("the system started: PostgreSQL, S3, SQS, Batch, Dagster", start_s),)
+        stack.close()
+    _show_journey(replace(journey, parts=(*first, *journey.parts)), settings, out)
     return 0
 
 
+def _show_journey(journey: Journey, settings: Settings, out: Console) -> None:
+    video = journey.video
+    with connect(settings) as warehouse:
+        _print_events(video, warehouse, sum(seconds for _, seconds in journey.parts) or None, out)
+        if journey.parts:
+            out.print("\nWhere the time went")
+            for name, seconds in journey.parts:
+                out.print(f"  {seconds:6.1f} s  {escape(name)}", highlight=False)
+        for text, language in DEMO_QUERIES:
+            out.print(f"\n[bold]$ sentinel search {escape(repr(text))} --limit 3[/bold]  [dim]({language})[/dim]")
+            out.print(report.hits_table(search_hits(warehouse, text, limit=3)))
+    program = Path(sys.argv[0])
+    shown = os.path.relpath(program) if program.is_absolute() else str(program)
+    out.print("\nLook next at")
+    out.print(f"  {shown} dev                the system again, with the Dagster UI, and where to upload to")
+    out.print(f"  {shown} analyze VIDEO...   your own footage, here and now")
+    out.print(f"  {shown} events {video.id}           the events of this video")
+    out.print(f"  {shown} search TEXT        all videos, by meaning")
+
+
+@contextmanager
+def _one_bar(name: str, err: Console) -> Iterator[Callable[[str, float], None]]:
+    """One bar for the whole way, where a person watches."""
+    if not err.is_terminal:
+        yield lambda _text, _percent: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(escape(name), total=100)
+        furthest = 0.0
+
+        def watch(text: str, percent: float) -> None:
+            nonlocal furthest
+            furthest = max(furthest, percent)
+            bar.update(task, completed=furthest, description=escape(text))
+
+        yield watch
+
+
 def serve(port: int | None, *, out: Console, err: Console) -> int:
-    """Dagster's web pages and daemon on loopback, over the same data as the commands, until Ctrl-C."""
+    """The whole system on loopback, over the same data as the commands, until Ctrl-C."""
     settings = Settings.from_env()
     fetch_weights_with_bar(settings, err)
     with ended_by_signals():
         try:
-            err.print("Starting the Dagster UI; on a busy machine this takes a minute.")
-            with dagster_pages(settings, port) as (address, process):
-                out.print(f"Dagster UI  {address}/asset-groups\nCtrl-C stops it.")
-                return process.wait()
+            err.print("Starting; on a busy machine this takes a minute.")
+            with whole_system(settings, port) as (system, keeper):
+                for line in report.system_lines(system, settings):
+                    out.print(line, soft_wrap=True, highlight=False, markup=False)
+                code = keeper.wait()
         except KeyboardInterrupt:
             return 0
+    remedy = f"Its own words are at the end of {settings.home / 'dagster.log'}"
+    raise SentinelError(f"a part of the system ended ({code})", where="sentinel dev", remedy=remedy)
 
 
 def fetch_weights_with_bar(settings: Settings, err: Console) -> dict[str, Path]:
@@ -169,11 +215,14 @@ def _sample(settings: Settings, out: Console) -> Path:
 
 
 def _print_outcome(outcome: Outcome, place: Workplace, out: Console) -> None:
-    video = outcome.video
-    if outcome.error:
-        return
-    events = place.warehouse.events(video.id)
-    done = f"analysed in {outcome.seconds:.1f} s" if outcome.made else "was up to date"
+    if not outcome.error:
+        _print_events(outcome.video, place.warehouse, outcome.seconds if outcome.made else None, out)
+
+
+def _print_events(video: Video, warehouse: Warehouse, seconds: float | None, out: Console) -> None:
+    """`seconds`: what it took; None where nothing had to be done."""
+    events = warehouse.events(video.id)
+    done = "was up to date" if seconds is None else f"analysed in {seconds:.1f} s"
     length = report.clock(video.duration_s or 0)
     out.print(f"\n[bold]{escape(video.name)}[/bold] (video {video.id}, {length}) {done}: {len(events)} events")
     for warning in video.warnings:

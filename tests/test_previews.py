@@ -186,7 +186,7 @@ def test_frames_of_any_shape_fit(size: tuple[int, int]) -> None:
     table = detections([box(0, 1, (0, 0, width / 2, height))], 1, width, height)
     frame: Any = FakeFrame(0.0, noise(0, width, height))
     sheet = contacts.draw([frame], table)
-    assert sheet.width == 1120
+    assert sheet.width == 960
     assert len(encoding.photo(sheet)) <= encoding.MAX_PICTURE
     poses = POSES.frame([pose(0, 1)])
     assert len(encoding.photo(skeletons.draw([frame], poses, table))) <= encoding.MAX_PICTURE
@@ -425,7 +425,7 @@ def test_a_picture_is_named_by_its_kind_and_nothing_else_is_one() -> None:
 
 def test_pictures_are_opaque_and_keep_their_size_where_they_can() -> None:
     chart = Pillow.open(io.BytesIO(encoding.chart(histogram.draw(tables([])[1]))))
-    assert (chart.mode, chart.size, "transparency" in chart.info) == ("P", (1120, 360), False)
+    assert (chart.mode, chart.size, "transparency" in chart.info) == ("P", (960, 360), False)
     with pytest.raises(SentinelError, match="no picture fits"):
         encoding.photo(Pillow.fromarray(noise(0, 64, 64)), 40)
 

@@ -7,7 +7,8 @@
 or `python -m infra.local.aws`, which prints the same variables for a shell and runs until Ctrl-C.
 
 Batch is ours (`infra/local/batch`), and runs jobs as processes; all else is moto, in memory: what is there is gone with
-the server. moto's state belongs to the process, so that two servers in one process show the same buckets and queues.
+the server. moto's state belongs to the process, so that two servers in one process show the same buckets and queues. A
+`BucketMirror` (`infra/local/mirror.py`) keeps one bucket on disk.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from infra.local.batch.faults import Faults
 from infra.local.batch.service import LocalBatch
 from infra.local.batch.settings import BatchSettings
 from infra.local.door import Door
+from infra.local.mirror import BucketMirror
 from sentinel_assets.vision.errors import SentinelError
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _HOST = "127.0.0.1"
 _REQUESTS_END_S = 1.0  # for those under way when the server stops
@@ -53,7 +55,14 @@ except ImportError as error:
 class LocalAws:
     """The server. It runs from the making of this object to `stop`, or for as long as the `with` block."""
 
-    def __init__(self, settings: BatchSettings | None = None, *, port: int = 0, access_key: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: BatchSettings | None = None,
+        *,
+        port: int = 0,
+        access_key: str | None = None,
+        mirror: BucketMirror | None = None,
+    ) -> None:
         """`port` 0: a free one. `access_key`: what callers sign with (`environment` has it); None: a new one.
 
         Raises SentinelError when the port is taken.
@@ -69,7 +78,9 @@ class LocalAws:
         container = {**_of_this_machine(), **self.environment()}
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local-aws", daemon=True)
         self.batch = LocalBatch(self.url, self.access_key, self.settings, container)
-        moto = DomainDispatcherApplication(create_backend_app)
+        moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
+        if mirror is not None:
+            moto = mirror.around(moto)
 
         def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             inner: Any = self.batch if self.batch.is_for(environ) else moto

@@ -1,0 +1,50 @@
+"""A real browser without a window: the chromium of the operating system, driven by playwright."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+_QUIET = (
+    "--no-sandbox",  # refuses to run as root with one
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+)
+_PATIENCE_MS = 120_000  # of every wait; a busy machine draws slowly
+_SHOTS = "SENTINEL_SCREENSHOTS"
+
+
+@contextmanager
+def page(width: int = 1280, height: int = 800) -> Iterator[Page]:
+    """An empty page. Skips the test, with a word, where there is no browser or nothing to drive it with."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser: {CHROMIUM} is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(_QUIET))
+        made = browser.new_page(viewport={"width": width, "height": height})
+        made.set_default_timeout(_PATIENCE_MS)
+        yield made
+        browser.close()
+
+
+def shoot(made: Page, name: str, clip: tuple[int, int, int, int] | None = None) -> None:
+    """A screenshot, all of it or x, y, width, height, into the folder that SENTINEL_SCREENSHOTS names, if it does."""
+    if folder := os.environ.get(_SHOTS):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        part = dict(zip(("x", "y", "width", "height"), clip, strict=True)) if clip else None
+        made.wait_for_timeout(1500)  # animations
+        made.screenshot(path=str(Path(folder, f"{name}.png")), clip=part)  # type: ignore[arg-type]
