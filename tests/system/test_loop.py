@@ -115,7 +115,7 @@ def aws_cli() -> Path:
 def test_an_ordinary_client_uploads_and_what_was_uploaded_outlives_a_crash(
     aws_cli: Path, people: Path, tmp_path: Path
 ) -> None:
-    """With the line that `sentinel dev` prints and no variable of ours. What a kill -9 interrupted is analysed after it,
+    """With the line that `sentinel dev` prints and no variable of ours. What a kill -9 interrupted is analysed after,
     what was analysed is not analysed again, and both are still in the bucket."""
     home = tmp_path / "home"
     cut(people, tmp_path / "second.mp4", seconds=2)
