@@ -561,14 +561,12 @@ def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == migrations.head()
 
 
-def test_a_migrated_warehouse_opens_within_50_ms(database_url: str) -> None:
-    def seconds() -> float:
-        started = time.perf_counter()
-        with Warehouse(database_url) as warehouse:
-            warehouse.migrate()
-        return time.perf_counter() - started
-
-    assert min(seconds() for _ in range(10)) < 0.05
+def test_a_migrated_warehouse_is_opened_without_alembic(database_url: str) -> None:
+    """Importing it takes longer than all else that a short command does with the database."""
+    program = "import sys; from resources.warehouse import Warehouse\n"
+    program += "with Warehouse(sys.argv[1]) as warehouse: warehouse.migrate()\nprint('alembic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, database_url], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_a_newer_schema_than_ours_is_refused(warehouse: Warehouse, database_url: str) -> None:
