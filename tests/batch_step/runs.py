@@ -46,7 +46,10 @@ class Toys:
         tags = {**(tags or {}), **({"dagster/partition": partition} if partition else {})}
         if between:
             tags |= {"dagster/asset_partition_range_start": between[0], "dagster/asset_partition_range_end": between[1]}
-        resources: dict[str, Any] = {"io_manager": {"config": {"base": str(self.outputs)}}}
+        resources: dict[str, Any] = {
+            "io_manager": {"config": {"base": str(self.outputs)}},
+            "pickles": {"config": {"base_dir": str(self.outputs / "pickles")}},
+        }
         if self.definitions != "local":
             resources["gpu"] = {"config": {**self.settings, **settings}}
         config: dict[str, Any] = {"resources": resources}
