@@ -25,9 +25,10 @@ from tests.batch_step.runs import MODULE, Toys, ran
 LAUNCH = """
 mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
-  ... on RunConfigValidationInvalid { errors { message } } } }
+  ... on RunConfigValidationInvalid { errors { message } } ... on InvalidSubsetError { message } } }
 """
 TERMINATE = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
+REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -37,7 +38,8 @@ class Webserver:
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
+        kind = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.address}/graphql", body, kind)  # noqa: S310 - our own loopback address
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=60) as answer:
             said = json.load(answer)
@@ -110,9 +112,10 @@ def test_terminating_a_run_over_graphql_terminates_its_job(webserver: Webserver,
         },
         "ops": {"behaving": {"config": {"folder": str(tmp_path / "ran"), "sleep_s": 300}}},
     }
+    (repository,) = webserver.ask(REPOSITORIES)["repositoriesOrError"]["nodes"]
     selector = {
-        "repositoryLocationName": MODULE,
-        "repositoryName": "__repository__",
+        "repositoryLocationName": repository["location"]["name"],
+        "repositoryName": repository["name"],
         "pipelineName": "__ASSET_JOB",
         "assetSelection": [{"path": ["behaving"]}],
     }
