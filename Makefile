@@ -15,7 +15,7 @@ EXTRAS_permissive := [local]
 EXTRAS_cpu := [cpu,local]
 INSTALLED := $(VENV)/.installed-$(PROFILE)
 
-.PHONY: demo test drills lint types contracts check quality bench bench-decode models clean
+.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
@@ -45,10 +45,13 @@ quality: $(INSTALLED)
 	@$(BIN)/sentinel models pull >&2
 	@$(BIN)/python -m tests.bench.quality "$(FOOTAGE)"
 
-bench: bench-decode
+bench: bench-decode bench-launcher
 
 bench-decode: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.decode $(ARGS)
+
+bench-launcher: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.bench.launcher $(ARGS)
 
 models: $(INSTALLED)
 	@$(BIN)/sentinel models pull

@@ -110,8 +110,8 @@ class FailureClass(Enum):
     BUG = (RetriedBy.DAGSTER, "the step's own code failed", "Read the error below; it is in the asset's code")
     BAD_INPUT = (
         RetriedBy.NOBODY,
-        "the step says that its input is at fault",
-        "Replace the input; running it again gives the same",
+        "the step says of its error that trying again cannot help",
+        "Replace the input, or correct what the error names; running it again gives the same",
     )
     IMAGE_DENIED = (
         RetriedBy.NOBODY,

@@ -22,6 +22,7 @@ from batch_step.dagster_internals import KnownExecutionState, ReconstructableJob
 from batch_step.errors import CodeMismatch, ReferenceInvalid
 
 _FORMAT = 1
+_SOURCES = (".py", ".yaml", ".yml", ".toml")
 CODE_VERSION_ENV = "BATCH_STEP_CODE_VERSION"
 
 
@@ -29,8 +30,8 @@ CODE_VERSION_ENV = "BATCH_STEP_CODE_VERSION"
 class CodeVersion:
     """What code the host runs, so that the worker can refuse to be another.
 
-    `sources`: a digest of the Python files of `packages`, computed on both sides. `named`: a name that whoever builds
-    the image puts in BATCH_STEP_CODE_VERSION, for code locations whose sources are not all Python.
+    `sources`: a digest of the sources of `packages`, computed on both sides. `named`: a name that whoever builds
+    the image puts in BATCH_STEP_CODE_VERSION, for code locations whose behaviour is not all in such files.
     """
 
     kind: Literal["sources", "named"]
@@ -59,7 +60,7 @@ _REBUILD = "Deploy the code location and the job's image from the same commit"
 
 @lru_cache
 def sources_digest(packages: tuple[str, ...]) -> str:
-    """A digest of the Python files of packages (or single modules): their paths inside the package and their bytes."""
+    """A digest of what decides how packages (or single modules) behave, Python and configuration: paths and bytes."""
     digest = sha256()
     for package in packages:
         try:
@@ -70,7 +71,8 @@ def sources_digest(packages: tuple[str, ...]) -> str:
             raise CodeMismatch(f"there is no package {package!r} here", remedy=_REBUILD)
         roots = [Path(p) for p in spec.submodule_search_locations or []]
         if roots:
-            files = sorted((file.relative_to(root).as_posix(), file) for root in roots for file in root.rglob("*.py"))
+            found = ((root, file) for root in roots for file in root.rglob("*") if file.suffix in _SOURCES)
+            files = sorted((file.relative_to(root).as_posix(), file) for root, file in found)
         else:
             files = [(package, Path(spec.origin or ""))]
         for name, file in files:

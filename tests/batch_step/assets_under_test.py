@@ -273,6 +273,41 @@ def noting(context: dg.AssetExecutionContext, config: Behavior) -> None:
         time.sleep(0.05)
 
 
+class Lingering(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """On a job it takes a minute to close."""
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        if "AWS_BATCH_JOB_ID" in os.environ:
+            time.sleep(60)
+
+
+@dg.asset(required_resource_keys={"gpu", "lingering"})
+def hanging(context: dg.AssetExecutionContext) -> None:
+    """Succeeds, in a process that does not end."""
+
+
+@dg.op(out=dg.DynamicOut(io_manager_key="pickles"))
+def split() -> Iterator[dg.DynamicOutput[str]]:
+    for name in ("left", "right"):
+        yield dg.DynamicOutput(name, mapping_key=name)
+
+
+@dg.op(out=dg.Out(io_manager_key="pickles"), required_resource_keys={"gpu"})
+def each(context: dg.OpExecutionContext, part: str) -> str:
+    return f"{part} by {context.get_step_execution_context().step.key}"
+
+
+@dg.op
+def join(parts: list[str]) -> list[str]:
+    return sorted(parts)
+
+
+@dg.graph_asset
+def mapped() -> Any:
+    """Steps of which Dagster learns only in the run: their keys hold brackets."""
+    return join(split().map(each).collect())
+
+
 _LOADED: list[int] = []
 
 
@@ -306,15 +341,23 @@ def _load_model(config: Behavior, name: str) -> int:
 
 ASSETS = [
     frames, plain, boxes, fan_in, ranged, parts, checked, after_check, observed, scene_list, versioned, retried,
-    failing, raising, skipping, after_skip, behaving, persisting, noting, first, second, third, between,
+    failing, raising, skipping, after_skip, behaving, persisting, noting, hanging, mapped, first,
+    second, third, between,
 ]  # fmt: skip
+
+
+_RESOURCES: dict[str, Any] = {
+    "io_manager": FolderIOManager(base=""),
+    "lingering": Lingering(),
+    "pickles": dg.FilesystemIOManager(),
+}
 
 
 def _definitions(launcher: Any) -> dg.Definitions:
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=[alone],
-        resources={"gpu": launcher, "io_manager": FolderIOManager(base="")},
+        resources={"gpu": launcher, **_RESOURCES},
         executor=dg.in_process_executor,
     )
 
@@ -324,8 +367,8 @@ remote = _definitions(Listening(channel="", queue="gpu", job_definition="toy"))
 remote_by_process = dg.Definitions(
     assets=ASSETS,
     resources={
-        "gpu": BatchStepLauncher(channel="", queue="gpu", job_definition="toy"),
-        "io_manager": FolderIOManager(base=""),
+        "gpu": Listening(channel="", queue="gpu", job_definition="toy"),
+        **_RESOURCES,
     },
     executor=dg.multiprocess_executor,
 )

@@ -46,7 +46,10 @@ class Toys:
         tags = {**(tags or {}), **({"dagster/partition": partition} if partition else {})}
         if between:
             tags |= {"dagster/asset_partition_range_start": between[0], "dagster/asset_partition_range_end": between[1]}
-        resources: dict[str, Any] = {"io_manager": {"config": {"base": str(self.outputs)}}}
+        resources: dict[str, Any] = {
+            "io_manager": {"config": {"base": str(self.outputs)}},
+            "pickles": {"config": {"base_dir": str(self.outputs / "pickles")}},
+        }
         if self.definitions != "local":
             resources["gpu"] = {"config": {**self.settings, **settings}}
         config: dict[str, Any] = {"resources": resources}
@@ -62,14 +65,11 @@ class Toys:
 
     def create_run(self, asset: str, behavior: dict[str, Any], **settings: Any) -> str:
         """A run for a run worker of its own; its id."""
-        config = {
-            "resources": {
-                "io_manager": {"config": {"base": str(self.outputs)}},
-                "gpu": {"config": {**self.settings, **settings}},
-            },
-            "ops": {asset: {"config": behavior}},
-        }
-        job = reconstructable("remote").get_subset(asset_selection=frozenset([dg.AssetKey(asset)]))
+        resources: dict[str, Any] = {"io_manager": {"config": {"base": str(self.outputs)}}}
+        if self.definitions != "local":
+            resources["gpu"] = {"config": {**self.settings, **settings}}
+        config = {"resources": resources, "ops": {asset: {"config": behavior}}}
+        job = reconstructable(self.definitions).get_subset(asset_selection=frozenset([dg.AssetKey(asset)]))
         run = self.instance.create_run_for_job(
             job.get_definition(), run_config=config, asset_selection=job.asset_selection
         )
@@ -85,14 +85,14 @@ class Toys:
         return sorted(batch.describe_jobs(jobs=ids)["jobs"], key=lambda j: j["createdAt"]) if ids else []
 
 
-def execute_run(home: str, run_id: str, how: str) -> int:
+def execute_run(home: str, run_id: str, how: str, definitions: str = "remote") -> int:
     """What a run worker does: `dagster api execute_run`, or `resume_run`."""
     from dagster._grpc.impl import core_execute_run
 
     with capture_interrupts(), dg.DagsterInstance.from_config(home) as instance:
         run = instance.get_run_by_id(run_id)
         assert run is not None
-        for _ in core_execute_run(reconstructable("remote"), run, instance, False, how == "resume"):
+        for _ in core_execute_run(reconstructable(definitions), run, instance, False, how == "resume"):
             pass
     return 0
 

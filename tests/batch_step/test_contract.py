@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -60,9 +61,20 @@ def play(toys: Toys) -> dict[str, Stream]:
     return {**streams, "instance": {"toy_scenes": [{"key": key} for key in scenes]}}
 
 
+def played(folder: Path, definitions: str, settings: dict[str, Any]) -> dict[str, Stream]:
+    with dg.DagsterInstance.ephemeral(str(folder)) as instance:
+        return play(Toys(instance, folder / "outputs", settings, definitions))
+
+
+@pytest.fixture(scope="module")
+def in_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stream]:
+    return played(tmp_path_factory.mktemp("in-process"), "local", {})
+
+
 @pytest.fixture(scope="module", params=["step, folder", "run, s3"])
 def both(
     request: pytest.FixtureRequest,
+    in_process: dict[str, Stream],
     aws_server: LocalAws,
     warm_worker: list[str],
     tmp_path_factory: pytest.TempPathFactory,
@@ -77,14 +89,9 @@ def both(
         fill()
         channel = f"s3://steps/{uuid.uuid4().hex}" if store == "s3" else str(folder / "channel")
         settings: dict[str, Any] = {**quick_settings(channel, warm_worker), "reuse": reuse}
-        played = []
-        for definitions in ("local", "remote"):
-            home = folder / definitions
-            home.mkdir()
-            with dg.DagsterInstance.ephemeral(str(home)) as instance:
-                played.append(play(Toys(instance, home / "outputs", settings, definitions)))
+        on_batch = played(folder, "remote", settings)
         aws_server.reset()
-    return {name: (played[0][name], played[1][name]) for name in played[0]}
+    return {name: (in_process[name], on_batch[name]) for name in in_process}
 
 
 @pytest.mark.parametrize(("step", "run"), SHAPES)

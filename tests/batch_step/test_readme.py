@@ -52,6 +52,8 @@ def test_the_example_runs_as_a_job_of_a_real_worker(
         result = dg.execute_job(job, instance)
         assert result.success
         assert instance.get_latest_materialization_event(dg.AssetKey("detections")) is not None
+        lines = [entry.user_message for entry in instance.all_logs(result.run_id) if entry.dagster_event is None]
+        assert lines == ["on a GPU", "half of it is done"]
     (submitted,) = boto3.client("batch").list_jobs(
         jobQueue="gpu-spot", filters=[{"name": "JOB_NAME", "values": ["dagster-detections*"]}]
     )["jobSummaryList"]
@@ -61,7 +63,7 @@ def test_the_example_runs_as_a_job_of_a_real_worker(
 
 def test_names_in_the_readme_exist() -> None:
     fields = set(BatchStepLauncher.model_fields)
-    for name in ("lease_seconds", "infrastructure_retries", "on_demand_queue", "reuse"):
+    for name in ("lease_seconds", "infrastructure_retries", "on_demand_queue", "reuse", "share", "backfill_share"):
         assert name in README
         assert name in fields
     assert FailureClass.IMAGE_DENIED.retried_by.value == "nobody"

@@ -74,13 +74,16 @@ def test_the_named_version_of_the_image_is_taken(monkeypatch: pytest.MonkeyPatch
     assert StepReference.load(reference(CodeVersion("named", "git-2")).dump()).code.value == "git-2"
 
 
-def test_sources_differ_when_a_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", ["more.py", "models.yaml"])
+def test_sources_differ_when_a_file_does(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code, or the configuration beside it: other weights would give other results under the same name."""
     (tmp_path / "toy_package").mkdir()
     (tmp_path / "toy_package" / "__init__.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "toy_package" / "notes.txt").write_text("not read by anything")
     before = sources_digest.__wrapped__(("toy_package",))
     assert sources_digest.__wrapped__(("toy_package",)) == before
-    (tmp_path / "toy_package" / "more.py").write_text("")
+    (tmp_path / "toy_package" / file).write_text("")
     assert sources_digest.__wrapped__(("toy_package",)) != before
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 BUCKET, BATCH = "sentinel-footage", "sentinel"
-_TIMEOUT_S = 300
+_TIMEOUT_S = 900  # a process for each of several steps, on a machine that does other things too
 
 
 @dataclass
