@@ -14,6 +14,7 @@ from resources.artifacts import ArtifactStore
 from sentinel_assets.vision.errors import ArtifactMissing, FootageDamaged, FootageMissing, StoreUnavailable
 
 _CHUNK = 1 << 20  # bytes read at a time
+_LONGEST_NAME = 255  # bytes; what file systems take
 
 
 @dataclass(frozen=True)
@@ -116,17 +117,44 @@ def _record_name(partition: str) -> str:
 @contextmanager
 def _downloaded(record: FootageRecord) -> Iterator[Path]:
     import boto3
+
+    bucket, key = split_uri(record.uri)
+    with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
+        # A key may end in what no file can be called.
+        plain = record.name not in ("", ".", "..") and len(record.name.encode()) <= _LONGEST_NAME
+        path = Path(folder, record.name if plain else "video")
+        with object_errors(record.uri):
+            # One request, not one for each part: all of it is then of one content, that which was registered.
+            answer = boto3.client("s3").get_object(Bucket=bucket, Key=key, IfMatch=f'"{record.etag}"')
+            with path.open("wb") as stream:
+                for chunk in answer["Body"].iter_chunks(_CHUNK):
+                    stream.write(chunk)
+        yield path
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of s3://bucket/key."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+@contextmanager
+def object_errors(uri: str) -> Iterator[None]:
+    """Errors of S3 about one object as FootageError or StoreError."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    bucket, _, key = record.uri.removeprefix("s3://").partition("/")
-    with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
-        path = Path(folder, record.name)
-        try:
-            boto3.client("s3").download_file(bucket, key, str(path))
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NoSuchBucket"):
-                raise FootageMissing("no such object", where=record.uri, remedy="Upload it again") from error
-            raise StoreUnavailable(str(error), where=record.uri, remedy="Check credentials and permissions") from error
-        except (BotoCoreError, OSError) as error:
-            raise StoreUnavailable(str(error), where=record.uri, remedy="Try again later") from error
-        yield path
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code")
+        if code in ("404", "NoSuchKey", "NoSuchBucket"):
+            raise FootageMissing("no such object", where=uri, remedy="Upload it again") from error
+        if code in ("412", "PreconditionFailed"):
+            raise FootageMissing(
+                "the object was overwritten since it was registered",
+                where=uri,
+                remedy="Nothing to do: the newer upload is analysed by itself",
+            ) from error
+        raise StoreUnavailable(str(error), where=uri, remedy="Check credentials and permissions") from error
+    except (BotoCoreError, OSError) as error:
+        raise StoreUnavailable(str(error), where=uri, remedy="Try again later") from error

@@ -20,6 +20,11 @@ from sentinel_assets.vision.tables import TABLES, Table
 
 OWNERS = ["team:vision"]
 
+ORIGIN_TAG = "sentinel/origin"
+"""Tag of a run: who asked for it, such as an upload."""
+CONTENT_TAG = "sentinel/etag"
+"""Tag of a run: the etag of the content that it is for. A run without it takes what is there."""
+
 PROGRESS: Mapping[str, tuple[int, int]] = {
     # Which part of a video's 0..100 belongs to which stage: about the share of the time it takes on a CPU.
     "detections": (1, 50),
@@ -86,6 +91,11 @@ class StageRun:
     def partition(self) -> str:
         return str(self.context.partition_key)
 
+    @property
+    def content(self) -> str | None:
+        """The etag of the content that this run is for, where it is for a certain one."""
+        return self.context.run.tags.get(CONTENT_TAG)
+
     def progress(self, fraction: float) -> None:
         """`fraction` of this stage is done, [0, 1]."""
         first, last = PROGRESS[self.name]
@@ -119,10 +129,10 @@ def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[S
     """Run a stage's body: announce it, and turn what we raise on purpose into a failure that a person can act on."""
     name = context.asset_key.path[-1]
     with acting_on_errors():
-        log.begin(context.partition_key, context.run_id)
+        run = StageRun(context, log, name)
+        log.begin(run.partition, context.run_id, run.content)
         made = recipe(name)
         log.record_recipe(made.digest, asset=name, profile=made.profile, ingredients=made.ingredients())
-        run = StageRun(context, log, name)
         run.progress(0.0)
         yield run
 
