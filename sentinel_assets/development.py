@@ -96,12 +96,13 @@ def whole_system(
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and the end of the terminal end the `with` blocks around us as Ctrl-C does."""
+    """SIGTERM and the end of the terminal end the `with` blocks around us as Ctrl-C does, and Ctrl-C's signal does so
+    also where a script started us in its background, with that signal ignored."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

@@ -78,7 +78,7 @@ def travel(path: Path, system: System, settings: Settings, watch: Watch) -> Jour
         row = _followed(_uri(path), before, system, place, watch)
         if row.status == "failed":
             raise SentinelError(row.error or "failed without a reason", where=row.name)
-        parts = [("uploaded to S3", uploaded - began), *_parts_of(row, uploaded, place)]
+        parts = [("upload to S3", uploaded - began), *_parts_of(row, uploaded, place)]
         return Journey(row, tuple(parts))
 
 
@@ -170,11 +170,11 @@ def _parts_of(row: Video, uploaded: float, place: Workplace) -> Iterator[tuple[s
     assert row.analysis is not None
     (record,) = place.instance.get_run_records(dg.RunsFilter(run_ids=[row.analysis]))
     asked, started = record.create_timestamp.timestamp(), record.start_time or 0.0
-    yield "its message taken from SQS by the sensor", asked - uploaded
-    yield "its run queued, a worker for it started", started - asked
+    yield "until the sensor took the message from SQS", asked - uploaded
+    yield "until the run was dequeued and had a worker", started - asked
     stages = dict(_own_seconds(place.instance, row.analysis))
     ended = record.end_time or time.time()
-    yield "Batch jobs started, code and models loaded", max(0.0, ended - started - sum(stages.values()))
+    yield "Batch job, code and models loaded", max(0.0, ended - started - sum(stages.values()))
     for stage in DEPENDENCIES:
         if stage in stages:
             yield stage, stages[stage]

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,27 +61,27 @@ def demonstrate(path: Path | None, *, out: Console, err: Console) -> int:
         path = _sample(settings, out)
     fetch_weights_with_bar(settings, err)
     if video := known(path, settings):
-        _show_journey(Journey(video, ()), settings, out)
+        _show_journey(Journey(video, ()), None, settings, out)
         return 0
     with ended_by_signals(), ExitStack() as stack:
         watch = stack.enter_context(_one_bar(path.name, err))
         system, start_s = stack.enter_context(running_system(settings, watch))
         journey = travel(path, system, settings, watch)
         watch(path.name, 100)
-        first = () if start_s is None else (("the system started: PostgreSQL, S3, SQS, Batch, Dagster", start_s),)
-        stack.close()
-    _show_journey(replace(journey, parts=(*first, *journey.parts)), settings, out)
+    _show_journey(journey, start_s, settings, out)
     return 0
 
 
-def _show_journey(journey: Journey, settings: Settings, out: Console) -> None:
+def _show_journey(journey: Journey, start_s: float | None, settings: Settings, out: Console) -> None:
+    """`start_s`: what the start of the system took, if it was started for this."""
     video = journey.video
     with connect(settings) as warehouse:
         _print_events(video, warehouse, sum(seconds for _, seconds in journey.parts) or None, out)
         if journey.parts:
             out.print("\nWhere the time went")
-            for name, seconds in journey.parts:
-                out.print(f"  {seconds:6.1f} s  {escape(name)}", highlight=False)
+            start = [] if start_s is None else [("the start of PostgreSQL, S3, SQS, Batch and Dagster", start_s)]
+            for name, seconds in [*start, *journey.parts]:
+                out.print(f"{seconds:6.1f} s  {escape(name)}", highlight=False)
         for text, language in DEMO_QUERIES:
             out.print(f"\n[bold]$ sentinel search {escape(repr(text))} --limit 3[/bold]  [dim]({language})[/dim]")
             out.print(report.hits_table(search_hits(warehouse, text, limit=3)))
