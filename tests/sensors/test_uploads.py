@@ -17,7 +17,7 @@ from resources.warehouse import Warehouse
 from sensors.uploads import uploads_sensor
 from sentinel_assets.definitions import defs
 from sentinel_assets.partitions import videos
-from sentinel_assets.vision.errors import FootageMissing
+from sentinel_assets.vision.errors import FootageDamaged
 from tests.builders.bucket import UploadBucket
 from tests.builders.messages import TEST_EVENT, from_backend
 
@@ -129,7 +129,7 @@ def test_an_overwritten_video_is_analysed_again_and_its_older_run_cannot_complet
     warehouse.begin_analysis("7", "older", first)
     second = bucket.put("videos/7/a.mp4", b"other frames")
     store = FootageStore(ArtifactStore(daemon.artifacts))
-    with pytest.raises(FootageMissing, match="overwritten since it was registered"), store.local_copy("7"):
+    with pytest.raises(FootageDamaged, match="when it was registered"), store.local_copy("7"):
         pass
     daemon.tick()
     assert daemon.runs() == sorted([f"7:{first}", f"7:{second}"])
