@@ -22,6 +22,10 @@ import pytest
 from tests.batch_step.conftest import CHECKOUT
 from tests.batch_step.runs import MODULE, Toys, ran
 
+INSTANCE = """
+telemetry: {enabled: false}
+run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}  # there is no daemon here
+"""
 LAUNCH = """
 mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
@@ -47,7 +51,7 @@ class Webserver:
         return dict(said["data"])
 
 
-def wait(what: Callable[[], Any], seconds: float = 120) -> Any:
+def wait(what: Callable[[], Any], seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():
@@ -60,7 +64,7 @@ def wait(what: Callable[[], Any], seconds: float = 120) -> Any:
 def webserver(toys: Toys, tmp_path: Path) -> Iterator[Webserver]:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (home / "dagster.yaml").write_text(INSTANCE)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
