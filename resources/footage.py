@@ -120,7 +120,7 @@ def _downloaded(record: FootageRecord) -> Iterator[Path]:
     bucket, key = split_uri(record.uri)
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
         path = Path(folder, _plain_name(record))
-        with s3_errors(record.uri, missing=_no_object):
+        with s3_errors(record.uri, missing=no_object):
             answer = s3_client().get_object(Bucket=bucket, Key=key)
             _require_same(record, answer["ETag"], answer["ContentLength"])
             try:
@@ -150,5 +150,6 @@ def _require_same(record: FootageRecord, etag: str, size_bytes: int) -> None:
         )
 
 
-def _no_object(where: str) -> FootageMissing:
+def no_object(where: str) -> FootageMissing:
+    """What to say of an address at which S3 has nothing."""
     return FootageMissing("no such object", where=where, remedy="Upload it again")

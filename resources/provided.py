@@ -61,9 +61,10 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
     _written_at: float = PrivateAttr(default=0.0)
     _written_stage: str = PrivateAttr(default="")
 
-    def begin(self, partition: str, run_id: str) -> None:
-        """This run analyses the video from now on; no-op when it does already."""
-        self.warehouse.connected.begin_analysis(partition, run_id)
+    def begin(self, partition: str, run_id: str, content: str | None) -> None:
+        """This run analyses the video from now on; no-op when it does already. Raises StoreRejected where the video has
+        another `content` than the run is for."""
+        self.warehouse.connected.begin_analysis(partition, run_id, content)
 
     def record_recipe(self, digest: str, *, asset: str, profile: str, ingredients: Mapping[str, Any]) -> None:
         """What the digest stands for, before any row carries it."""
@@ -91,6 +92,10 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
         """Without effect where another analysis of the video has begun since."""
         self.warehouse.connected.record_failure(partition, reason, run_id)
 
-    def publish(self, partition: str, run_id: str, events: pd.DataFrame, recipes: Mapping[str, str]) -> int:
+    def publish(
+        self, partition: str, run_id: str, events: pd.DataFrame, recipes: Mapping[str, str], content: str | None
+    ) -> int:
         """Replace the video's events and complete its analysis, in one transaction; gives their number."""
-        return self.warehouse.connected.publish_events(partition, events, recipes=recipes, analysis_id=run_id)
+        return self.warehouse.connected.publish_events(
+            partition, events, recipes=recipes, analysis_id=run_id, content=content
+        )

@@ -14,6 +14,10 @@ from sentinel_assets.vision.errors import StoreRejected
 FACTS = ("etag", "size_bytes", "duration_s", "width", "height", "codec")
 
 _ATTEMPTS = 20  # a number that is taken (a backend's) costs one
+_NEW_CONTENT = (
+    "UPDATE videos SET status = 'pending', analysis = NULL, analysis_progress = 0, stage = NULL, error = NULL, "
+    "warnings = '[]', updated_at = now() WHERE id = %(video_id)s AND etag IS DISTINCT FROM %(etag)s"
+)
 _FIND = "SELECT id, uri, partition_key FROM videos WHERE uri = %(uri)s OR id = %(id)s OR partition_key = %(key)s"
 
 
@@ -89,6 +93,8 @@ def _insert(connection: Connection, wanted: Registration) -> int:
 
 def _update(connection: Connection, wanted: Registration, video_id: int) -> int:
     given = {"uri": wanted.uri, **_given(wanted)}
+    if "etag" in given:
+        connection.execute(_NEW_CONTENT, {"video_id": video_id, "etag": given["etag"]})
     query = sql.SQL(
         "UPDATE videos SET ({names}, updated_at) = ROW ({values}, now()) "
         "WHERE id = %(video_id)s AND ({names}) IS DISTINCT FROM ({values})"

@@ -88,7 +88,8 @@ class Warehouse:
     ) -> Video:
         """The row of the video at this address, made unless it is there.
 
-        `facts`: etag, size_bytes, duration_s, width, height, codec; those given and not None are written.
+        `facts`: etag, size_bytes, duration_s, width, height, codec; those given and not None are written. Another etag
+        than before makes the video pending again: an analysis of the old content cannot complete it.
         `video_id` is a backend's own number; a backend may give a known one a new address. The partition key is the id
         as text unless one is given. Raises StoreRejected where address, id and key belong to different videos.
         """
@@ -96,8 +97,11 @@ class Warehouse:
         video_id = self._database.run(lambda connection: registration.register(connection, wanted))
         return self.video(video_id)
 
-    def begin_analysis(self, partition_key: str, analysis_id: str) -> None:
-        """From now on this analysis is the video's: progress 0, no error. Without effect where it is already."""
+    def begin_analysis(self, partition_key: str, analysis_id: str, content: str | None = None) -> None:
+        """From now on this analysis is the video's: progress 0, no error. Without effect where it is already.
+
+        `content` is the etag that the analysis is for. Raises StoreRejected where the video has another one by now.
+        """
         self._update_video(
             """
             UPDATE videos SET
@@ -105,12 +109,15 @@ class Warehouse:
                 stage = CASE WHEN analysis = %(analysis)s THEN stage END,
                 warnings = CASE WHEN analysis = %(analysis)s THEN warnings ELSE '[]' END,
                 analysis = %(analysis)s, status = 'processing', error = NULL, updated_at = now()
-            WHERE partition_key = %(key)s
+            WHERE partition_key = %(key)s AND (%(content)s::text IS NULL OR etag = %(content)s)
                 AND (analysis IS DISTINCT FROM %(analysis)s OR status IN ('pending', 'failed'))
             """,
             key=partition_key,
             analysis=analysis_id,
+            content=content,
         )
+        if content is not None and (now := self.video(partition_key).etag) != content:
+            raise self._replaced(partition_key, content, now)
 
     def report_progress(self, partition_key: str, percent: float, stage: str, analysis_id: str) -> None:
         """How far that analysis is, percent; at most 99, for 100 is said by `publish_events` alone.
@@ -168,19 +175,27 @@ class Warehouse:
         )
 
     def publish_events(
-        self, partition_key: str, events: pd.DataFrame, *, recipes: Mapping[str, str], analysis_id: str
+        self,
+        partition_key: str,
+        events: pd.DataFrame,
+        *,
+        recipes: Mapping[str, str],
+        analysis_id: str,
+        content: str | None = None,
     ) -> int:
         """Replace the video's events by these (`tables.EVENTS`), complete the analysis, and give their number.
 
         One transaction: who reads sees the old rows or the new, and a kill at any moment leaves the old.
         `recipes` are the digests by asset; those of `events` and `embeddings` must be there.
-        Raises TableError for rows that break their schema, StoreRejected where a newer analysis has begun.
+        `content` is the etag that they were made from.
+        Raises TableError for rows that break their schema, StoreRejected where a newer analysis has begun or the video
+        has other content by now.
         """
         batch = rows.EventBatch.of(events, recipes)
 
         def publish(connection: Connection) -> None:
             with connection.transaction():
-                video_id = self._lock_for(connection, partition_key, analysis_id)
+                video_id = self._lock_for(connection, partition_key, analysis_id, content)
                 connection.execute("DELETE FROM events WHERE video_id = %s", [video_id])
                 batch.copy(connection, video_id)
                 connection.execute(
@@ -296,13 +311,15 @@ class Warehouse:
         if not self._database.run(update, patience_s=patience_s):
             raise self._unknown(key)
 
-    def _lock_for(self, connection: Connection, partition_key: str, analysis_id: str) -> int:
+    def _lock_for(self, connection: Connection, partition_key: str, analysis_id: str, content: str | None) -> int:
         """The id of the video, its row locked; raises StoreRejected where the analysis is not the current one."""
-        query = "SELECT id, analysis FROM videos WHERE partition_key = %s FOR UPDATE"
+        query = "SELECT id, analysis, etag FROM videos WHERE partition_key = %s FOR UPDATE"
         row = connection.execute(query, [partition_key]).fetchone()
         if row is None:
             raise self._unknown(partition_key)
-        video_id, current = row
+        video_id, current, etag = row
+        if content is not None and content != etag:
+            raise self._replaced(partition_key, content, etag)
         if current is not None and current != analysis_id:
             raise StoreRejected(
                 f"analysis {analysis_id} of video {partition_key} was superseded by {current}",
@@ -317,6 +334,13 @@ class Warehouse:
                 return cursor.execute(sql.SQL("{} {}").format(_VIDEO, clause), parameters).fetchall()
 
         return self._database.run(read)
+
+    def _replaced(self, partition_key: str, content: str, now: str | None) -> StoreRejected:
+        return StoreRejected(
+            f"video {partition_key} was overwritten: this analysis is of {content}, its content is {now} now",
+            where=self.where,
+            remedy="Nothing to do: the newer content is analysed by itself",
+        )
 
     def _unknown(self, partition_key: str) -> StoreRejected:
         remedy = "`sentinel status` lists them; `sentinel analyze` and `sentinel upload` register one"

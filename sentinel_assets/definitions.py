@@ -10,6 +10,8 @@ import dagster as dg
 from resources.io_manager import ArtifactIOManager
 from resources.provided import AnalysisLog, Footage, WarehouseResource
 from resources.settings import Settings
+from resources.upload_queue import UploadQueue
+from sensors.uploads import uploads_sensor
 from sentinel_assets import gpu_steps
 from sentinel_assets.assets.behaviors import behaviors
 from sentinel_assets.assets.demographics import demographics
@@ -20,6 +22,7 @@ from sentinel_assets.assets.events import events
 from sentinel_assets.assets.poses import poses
 from sentinel_assets.assets.video import video
 from sentinel_assets.checks import CHECKS
+from sentinel_assets.freshness import DEPENDENCIES
 
 ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     video,
@@ -31,6 +34,13 @@ ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     embeddings,
     events,
 ]
+
+
+ANALYSIS = dg.define_asset_job(
+    "analysis",
+    selection=dg.AssetSelection.assets(*DEPENDENCIES),
+    description="One video through all stages: its events, from its footage.",
+)
 
 
 def definitions(
@@ -45,17 +55,24 @@ def definitions(
     """
     warehouse, footage = WarehouseResource(), Footage(base=settings.artifacts)
     analysis_log = AnalysisLog(warehouse=warehouse, footage=footage)
+    provided: dict[str, object] = {}
+    sensors = [*gpu_steps.reapers(settings)]
+    if settings.cloud.upload_queue is not None:
+        provided["upload_queue"] = UploadQueue(url=settings.cloud.upload_queue)
+        sensors.append(uploads_sensor(ANALYSIS))
     return dg.Definitions(
         assets=ASSETS,
+        jobs=[ANALYSIS],
+        sensors=sensors,
         asset_checks=CHECKS,
         resources={
+            **provided,
             "artifacts": ArtifactIOManager(base=settings.artifacts),
             "footage": footage,
             "warehouse": warehouse,
             "analysis_log": analysis_log,
             "gpu": gpu_steps.launcher(settings, analysis_log, reuse),
         },
-        sensors=gpu_steps.reapers(settings),
         # In process: a process for each step would load the models again, or be 110 MB that wait for a job.
         executor=executor,
     )

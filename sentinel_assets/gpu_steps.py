@@ -30,7 +30,7 @@ class GpuSteps(BatchStepLauncher):
 
     def launch_step(self, step_context: dg.StepExecutionContext) -> Iterator[dg.DagsterEvent]:
         with acting_on_errors():
-            announce(step_context.op.name, step_context.partition_key, step_context.run_id, self.analysis_log)
+            announce(step_context.op.name, step_context.partition_key, step_context.dagster_run, self.analysis_log)
         yield from super().launch_step(step_context)
 
     def on_event(self, step_context: dg.StepExecutionContext, entry: dg.EventLogEntry) -> None:

@@ -25,6 +25,11 @@ from sentinel_assets.vision.tables import TABLES, Table
 
 OWNERS = ["team:vision"]
 
+ORIGIN_TAG = "sentinel/origin"
+"""Tag of a run: who asked for it, such as an upload."""
+CONTENT_TAG = "sentinel/etag"
+"""Tag of a run: the etag of the content that it is for. A run without it takes what is there."""
+
 PROGRESS: Mapping[str, tuple[int, int]] = {
     # Which part of a video's 0..100 belongs to which stage: about the share of the time it takes on a CPU.
     "detections": (1, 50),
@@ -118,6 +123,11 @@ class StageRun:
     def partition(self) -> str:
         return str(self.context.partition_key)
 
+    @property
+    def content(self) -> str | None:
+        """The etag of the content that this run is for, where it is for a certain one."""
+        return self.context.run.tags.get(CONTENT_TAG)
+
     def progress(self, fraction: float) -> None:
         """`fraction` of this stage is done, [0, 1]."""
         first, last = PROGRESS[self.name]
@@ -152,15 +162,15 @@ def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[S
     name = context.asset_key.path[-1]
     with acting_on_errors():
         if not in_job():  # else whoever launched this step has
-            announce(name, context.partition_key, context.run_id, log)
+            announce(name, context.partition_key, context.run, log)
         run = StageRun(context, NotedLog(context) if in_job() else log, name, log.name_of(context.partition_key))
         run.progress(0.0)
         yield run
 
 
-def announce(stage: str, partition: str, run_id: str, log: AnalysisLog) -> None:
+def announce(stage: str, partition: str, run: dg.DagsterRun, log: AnalysisLog) -> None:
     """Say that this run analyses the video from now on, and by what recipe the stage does its part."""
-    log.begin(partition, run_id)
+    log.begin(partition, run.run_id, run.tags.get(CONTENT_TAG))
     made = recipe(stage)
     log.record_recipe(made.digest, asset=stage, profile=made.profile, ingredients=made.ingredients())
 

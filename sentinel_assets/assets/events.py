@@ -30,7 +30,11 @@ def events(
         # This step may run alone, over what another profile made: search must not take old vectors for new ones.
         made = recipes_in_place(context.instance, run.partition, [name for name in STAGES if name != "events"])
         published = analysis_log.publish(
-            run.partition, context.run_id, table, recipes={**made, "events": recipe("events").digest}
+            run.partition,
+            context.run_id,
+            table,
+            recipes={**made, "events": recipe("events").digest},
+            content=run.content,
         )
         counts = {str(k): int(v) for k, v in table["event_type"].value_counts().sort_index().items()}
         return run.result(table, published=published, counts=dg.MetadataValue.json(counts))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import dagster as dg
 
 from resources.footage import FootageRecord
@@ -19,8 +22,22 @@ video = dg.AssetSpec(
 )
 
 
-def video_materialization(partition: str, record: FootageRecord, clip: Clip) -> dg.AssetMaterialization:
-    """The event by which lineage starts at the footage."""
+@dataclass(frozen=True)
+class Header:
+    """What an object's header tells before a frame of it was decoded; None: the header does not say."""
+
+    duration_s: float | None
+    codec: str
+    container: str
+
+
+def video_materialization(partition: str, record: FootageRecord, seen: Clip | Header | None) -> dg.AssetMaterialization:
+    """The event by which lineage starts at the footage; `seen` is what is known of it as a video, if anything."""
+    facts: dict[str, Any] = {}
+    if seen is not None:
+        facts = {"duration_s": seen.duration_s, "codec": seen.codec, "container": seen.container}
+    if isinstance(seen, Clip):
+        facts |= {"width": seen.width, "height": seen.height, "average_rate_hz": seen.average_rate}
     return dg.AssetMaterialization(
         asset_key="video",
         partition=partition,
@@ -28,12 +45,7 @@ def video_materialization(partition: str, record: FootageRecord, clip: Clip) -> 
             "dagster/uri": record.uri,
             "size_bytes": record.size_bytes,
             "etag": record.etag,
-            "duration_s": clip.duration_s,
-            "codec": clip.codec,
-            "container": clip.container,
-            "width": clip.width,
-            "height": clip.height,
-            "average_rate_hz": clip.average_rate,
+            **{name: "unknown" if value is None else value for name, value in facts.items()},
         },
         tags={"dagster/data_version": record.etag},
     )
