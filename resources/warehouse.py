@@ -26,7 +26,7 @@ from psycopg.types.json import Jsonb
 
 from resources import migrations, registration, rows, search
 from resources.database import Connection, Database, explain
-from resources.records import Event, SearchFilter, SearchHit, Video
+from resources.records import Event, SearchFilter, SearchHit, Status, Video
 from resources.settings import Settings
 from sentinel_assets.vision.errors import StoreRejected, TableError
 
@@ -152,6 +152,22 @@ class Warehouse:
             analysis=analysis_id,
         )
 
+    def record_lost_analysis(self, row: Video, reason: str) -> None:
+        """The analysis of that row is over without a result. Without effect where the row has changed since it was
+        read: its step gave a reason of its own, or another analysis has begun."""
+        self._update_video(
+            """
+            UPDATE videos SET status = 'failed', error = %(reason)s, updated_at = now()
+            WHERE partition_key = %(key)s AND analysis IS NOT DISTINCT FROM %(analysis)s AND status = %(status)s
+                AND etag IS NOT DISTINCT FROM %(etag)s
+            """,
+            key=row.partition_key,
+            reason=_text(reason),
+            analysis=row.analysis,
+            status=row.status,
+            etag=row.etag,
+        )
+
     def record_warning(self, partition_key: str, text: str) -> None:
         """Something to know about the current analysis; said once."""
         self._update_video(
@@ -235,6 +251,10 @@ class Warehouse:
     def videos(self, limit: int | None = None) -> list[Video]:
         """The newest first."""
         return self._videos(sql.SQL("ORDER BY v.id DESC LIMIT %(limit)s"), limit=limit)
+
+    def videos_of(self, *statuses: Status) -> list[Video]:
+        """Those in one of these states, the oldest first."""
+        return self._videos(sql.SQL("WHERE v.status = ANY(%(statuses)s) ORDER BY v.id"), statuses=list(statuses))
 
     def find_video(self, text: str) -> Video:
         """What a person calls a video: its id, partition key, address, path, or file name.
