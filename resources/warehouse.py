@@ -27,6 +27,7 @@ from psycopg.types.json import Jsonb
 from resources import migrations, registration, rows, search
 from resources.database import Connection, Database, explain
 from resources.records import Event, SearchFilter, SearchHit, Status, Video
+from resources.secrets import database_address
 from resources.settings import Settings
 from sentinel_assets.vision.errors import StoreRejected, TableError
 
@@ -380,12 +381,22 @@ class Warehouse:
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[Warehouse]:
-    """The migrated warehouse of these settings: DATABASE_URL's, or that of the PostgreSQL that we run ourselves."""
-    if settings.database_url is not None:
-        with Warehouse(settings.database_url) as warehouse:
+    """The migrated warehouse of these settings: DATABASE_URL's, that of the secret in Secrets Manager, or that of the
+    PostgreSQL that we run ourselves, which deployment `aws` has not."""
+    address = settings.database_url
+    if address is None and settings.cloud.database_secret is not None:
+        address = database_address(settings.cloud.database_secret)
+    if address is not None:
+        with Warehouse(address) as warehouse:
             warehouse.migrate()
             yield warehouse
         return
+    if settings.deployment == "aws":
+        raise StoreRejected(
+            "nothing says where the warehouse is",
+            where="SENTINEL_DATABASE_SECRET",
+            remedy="Set it to the secret with the database's address, or set DATABASE_URL",
+        )
     from infra.local.postgres import LocalPostgres
 
     with LocalPostgres(settings.home / "postgres").session() as server:

@@ -55,7 +55,8 @@ def open_workplace(settings: Settings) -> Iterator[Workplace]:
 def dagster_home(settings: Settings) -> Iterator[Path]:
     """Point DAGSTER_HOME at a folder of ours with a dagster.yaml, unless the user has one of their own.
 
-    Beside the PostgreSQL that we start, Dagster keeps its records in a database of that server; beside a DATABASE_URL
+    Where SENTINEL_DAGSTER_URL (postgresql+psycopg2://...) is set, Dagster keeps its records there. Else, beside the
+    PostgreSQL that we start, Dagster keeps its records in a database of that server; beside a DATABASE_URL
     of the user's, in SQLite files under `home`, because that database is not ours to put tables of another tool into.
     """
     if os.environ.get("DAGSTER_HOME"):
@@ -63,11 +64,14 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
         return
     with ExitStack() as stack:
         storage: dict[str, object] | None = None
-        if settings.database_url is None:
+        if os.environ.get(_DAGSTER_URL):
+            storage = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
+        elif settings.database_url is None and settings.deployment == "local":
             from infra.local.postgres import LocalPostgres
 
             server = stack.enter_context(LocalPostgres(settings.home / "postgres").session())
             server.create_database(_DAGSTER_DATABASE)
+            stack.callback(os.environ.pop, _DAGSTER_URL, None)
             os.environ[_DAGSTER_URL] = server.url(_DAGSTER_DATABASE).replace(
                 "postgresql://", "postgresql+psycopg2://", 1
             )
