@@ -43,18 +43,19 @@ def for_daemon(storage: Mapping[str, Any] | None, logs: Path) -> dict[str, Any]:
             "class": "ProcessRunLauncher",
             "config": {"log_dir": str(logs / "runs")},
         },
-        "run_queue": {
-            "max_concurrent_runs": _RUNS,
-            "dequeue_interval_seconds": 1,
-            "dequeue_use_threads": True,
-            "tag_concurrency_limits": [
-                # Runs of one video one after the other: two would write the same tables.
-                {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
-                # An upload finds a free place however many videos are redone.
-                {"key": "dagster/backfill", "limit": _BACKFILL_RUNS},
-            ],
+        "run_queue": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True},
+        "concurrency": {
+            "pools": {"granularity": "op", "default_limit": _GPU_STEPS},
+            "runs": {
+                "max_concurrent_runs": _RUNS,
+                "tag_concurrency_limits": [
+                    # Runs of one video one after the other: two would write the same tables.
+                    {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+                    # An upload finds a free place however many videos are redone.
+                    {"key": "dagster/backfill", "limit": _BACKFILL_RUNS},
+                ],
+            },
         },
-        "concurrency": {"pools": {"granularity": "op", "default_limit": _GPU_STEPS}},
         "run_monitoring": {
             "enabled": True,
             "poll_interval_seconds": 5,
