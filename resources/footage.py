@@ -151,5 +151,5 @@ def _require_same(record: FootageRecord, etag: str, size_bytes: int) -> None:
 
 
 def no_object(where: str) -> FootageMissing:
-    """The error of an address with nothing at it."""
+    """What to say of an address at which S3 has nothing."""
     return FootageMissing("no such object", where=where, remedy="Upload it again")

@@ -26,7 +26,8 @@ from psycopg.types.json import Jsonb
 
 from resources import migrations, registration, rows, search
 from resources.database import Connection, Database, explain
-from resources.records import Event, SearchFilter, SearchHit, Video
+from resources.records import Event, SearchFilter, SearchHit, Status, Video
+from resources.secrets import database_address
 from resources.settings import Settings
 from sentinel_assets.vision.errors import StoreRejected, TableError
 
@@ -152,6 +153,22 @@ class Warehouse:
             analysis=analysis_id,
         )
 
+    def record_lost_analysis(self, row: Video, reason: str) -> None:
+        """The analysis of that row is over without a result. Without effect where the row has changed since it was
+        read: its step gave a reason of its own, or another analysis has begun."""
+        self._update_video(
+            """
+            UPDATE videos SET status = 'failed', error = %(reason)s, updated_at = now()
+            WHERE partition_key = %(key)s AND analysis IS NOT DISTINCT FROM %(analysis)s AND status = %(status)s
+                AND etag IS NOT DISTINCT FROM %(etag)s
+            """,
+            key=row.partition_key,
+            reason=_text(reason),
+            analysis=row.analysis,
+            status=row.status,
+            etag=row.etag,
+        )
+
     def record_warning(self, partition_key: str, text: str) -> None:
         """Something to know about the current analysis; said once."""
         self._update_video(
@@ -235,6 +252,10 @@ class Warehouse:
     def videos(self, limit: int | None = None) -> list[Video]:
         """The newest first."""
         return self._videos(sql.SQL("ORDER BY v.id DESC LIMIT %(limit)s"), limit=limit)
+
+    def videos_of(self, *statuses: Status) -> list[Video]:
+        """Those in one of these states, the oldest first."""
+        return self._videos(sql.SQL("WHERE v.status = ANY(%(statuses)s) ORDER BY v.id"), statuses=list(statuses))
 
     def find_video(self, text: str) -> Video:
         """What a person calls a video: its id, partition key, address, path, or file name.
@@ -360,12 +381,22 @@ class Warehouse:
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[Warehouse]:
-    """The migrated warehouse of these settings: DATABASE_URL's, or that of the PostgreSQL that we run ourselves."""
-    if settings.database_url is not None:
-        with Warehouse(settings.database_url) as warehouse:
+    """The migrated warehouse of these settings: DATABASE_URL's, that of the secret in Secrets Manager, or that of the
+    PostgreSQL that we run ourselves, which deployment `aws` has not."""
+    address = settings.database_url
+    if address is None and settings.cloud.database_secret is not None:
+        address = database_address(settings.cloud.database_secret)
+    if address is not None:
+        with Warehouse(address) as warehouse:
             warehouse.migrate()
             yield warehouse
         return
+    if settings.deployment == "aws":
+        raise StoreRejected(
+            "nothing says where the warehouse is",
+            where="SENTINEL_DATABASE_SECRET",
+            remedy="Set it to the secret with the database's address, or set DATABASE_URL",
+        )
     from infra.local.postgres import LocalPostgres
 
     with LocalPostgres(settings.home / "postgres").session() as server:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from resources.footage import FootageRecord, no_object
-from resources.s3 import s3_errors, split_uri
+from resources.s3 import s3_client, s3_errors, split_uri
 from sentinel_assets.vision.errors import SentinelError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class TooMuch(OSError):
     """More was asked for than a header should take, in bytes or in time."""
 
 
-def read_header(record: FootageRecord, s3: Any, deadline: float) -> Header | None:
+def read_header(record: FootageRecord, deadline: float) -> Header | None:
     """None where it cannot be told before `deadline` (of `time.monotonic`), or at all: the analysis itself says what is
     the matter with such a file."""
     import av
@@ -32,7 +32,7 @@ def read_header(record: FootageRecord, s3: Any, deadline: float) -> Header | Non
     from sentinel_assets.assets.video import Header
 
     try:
-        ranged: Any = io.BufferedReader(_Ranged(record, s3, deadline), _BLOCK)
+        ranged: Any = io.BufferedReader(_Ranged(record, deadline), _BLOCK)
         # No protocol is needed: a file that names others, as a playlist does, is not followed anywhere.
         options = {"format_whitelist": _READERS, "protocol_whitelist": "none"}
         with av.open(ranged, options=options, metadata_errors="replace") as container:
@@ -54,8 +54,8 @@ def read_header(record: FootageRecord, s3: Any, deadline: float) -> Header | Non
 class _Ranged(io.RawIOBase):
     """The object as a file, of the registered content alone."""
 
-    def __init__(self, record: FootageRecord, s3: Any, deadline: float) -> None:
-        self._record, self._s3, self._deadline = record, s3, deadline
+    def __init__(self, record: FootageRecord, deadline: float) -> None:
+        self._record, self._deadline = record, deadline
         self._at = self._blocks = 0
 
     def readable(self) -> bool:
@@ -82,7 +82,7 @@ class _Ranged(io.RawIOBase):
         bucket, key = split_uri(self._record.uri)
         span = f"bytes={self._at}-{self._at + size - 1}"
         with s3_errors(self._record.uri, missing=no_object):
-            answer = self._s3.get_object(Bucket=bucket, Key=key, Range=span, IfMatch=f'"{self._record.etag}"')
+            answer = s3_client().get_object(Bucket=bucket, Key=key, Range=span, IfMatch=f'"{self._record.etag}"')
             content = answer["Body"].read()
         buffer[: len(content)] = content
         self._at += len(content)

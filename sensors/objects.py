@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resources.footage import FootageRecord, no_object
-from resources.s3 import s3_errors, split_uri
+from resources.s3 import s3_client, s3_errors, split_uri
 from sensors.decision import Absent, Found, Object, Unknown
 from sensors.headers import read_header
 from sentinel_assets.vision.errors import FootageMissing, StoreError
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 _AT_ONCE = 8  # requests; below the 10 connections of a client's pool (botocore, max_pool_connections)
 
 
-def look_up(uris: Iterable[str], s3: Any) -> dict[str, Object]:
+def look_up(uris: Iterable[str]) -> dict[str, Object]:
     """What is at each address now."""
     wanted = list(dict.fromkeys(uris))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(wanted, pool.map(lambda uri: _object(uri, s3), wanted), strict=True))
+        return dict(zip(wanted, pool.map(_object, wanted), strict=True))
 
 
-def read_headers(records: Sequence[FootageRecord], s3: Any, *, within_s: float) -> list[Header | None]:
+def read_headers(records: Sequence[FootageRecord], *, within_s: float) -> list[Header | None]:
     """What each object says of itself as a video; None where that is not known when the time is over."""
     deadline = time.monotonic() + within_s
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda record: read_header(record, s3, deadline), records))
+        return list(pool.map(lambda record: read_header(record, deadline), records))
 
 
-def _object(uri: str, s3: Any) -> Object:
+def _object(uri: str) -> Object:
     bucket, key = split_uri(uri)
     try:
         with s3_errors(uri, missing=no_object):
-            head = s3.head_object(Bucket=bucket, Key=key)
+            head = s3_client().head_object(Bucket=bucket, Key=key)
     except FootageMissing as error:
         return Absent(str(error))
     except StoreError as error:

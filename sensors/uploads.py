@@ -62,11 +62,8 @@ def uploads_sensor(job: Any, *, name: str = "uploads") -> dg.SensorDefinition:
             return dg.SensorResult(
                 skip_reason="The queue is empty.", cursor=Ledger(reported=ledger.reported).to_cursor()
             )
-        import boto3
-
-        s3 = boto3.client("s3")
         asked = [upload for uploads in read_messages(messages).values() for upload in uploads]
-        objects = look_up((upload.uri for upload in asked), s3)
+        objects = look_up(upload.uri for upload in asked)
         past = past_runs(context.instance, {upload.partition for upload in asked}, name)
         with connect(Settings.from_env()) as warehouse:
             decision = decide(messages, ledger=ledger, objects=objects, past=past)
@@ -75,7 +72,7 @@ def uploads_sensor(job: Any, *, name: str = "uploads") -> dg.SensorDefinition:
             if refused:
                 decision = decide(messages, ledger=ledger, objects=objects, past=past, refused=refused)
         _tell(decision, context)
-        headers = read_headers([start.record for start in decision.starts], s3, within_s=_HEADERS_S)
+        headers = read_headers([start.record for start in decision.starts], within_s=_HEADERS_S)
         events: list[Any] = [
             video_materialization(start.partition, start.record, header)
             for start, header in zip(decision.starts, headers, strict=True)

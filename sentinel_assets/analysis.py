@@ -193,6 +193,8 @@ def _close_abandoned_runs(partition: str, instance: dg.DagsterInstance) -> None:
     for run in instance.get_runs(under_way):
         if not _is_alive(int(run.tags[_PID])):
             instance.report_run_failed(run, "The process that executed this run is gone; the video is analysed anew.")
+            if instance.event_log_storage.supports_global_concurrency_limits:
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,18 +1,21 @@
 """What must hold of every video's outputs; one partition each, blocking where going on would publish nonsense."""
 
 import warnings
+from collections.abc import Sequence
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
 from resources.provided import AnalysisLog, WarehouseResource
+from resources.records import Video
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.tables import EMBEDDING_DIMENSION, Sampling
 
 # Checks by partition are a preview in 1.13; without a partition a check would show the latest video alone.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning, message="Specifying a partitions_def")
 
+_LISTED = 50  # failed videos shown; the rest is a number
 _EDGE_PX = 0.5  # boxes are float32: half a pixel over the edge is rounding, more is a fault
 _NORM_TOLERANCE = 1e-3  # float32 sums of 384 squares
 _TIME_TOLERANCE_S = 0.5  # containers round their duration; a sample may stand on the last frame's own time
@@ -158,10 +161,29 @@ def warehouse_has_these_rows(
     )
 
 
+@dg.asset_check(asset="events")
+def every_failed_video_was_redone(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """The standing list of videos that failed: of all videos, whichever one is analysed now."""
+    return failed_videos_result(warehouse.connected.videos_of("failed"))
+
+
+def failed_videos_result(failed: Sequence[Video]) -> dg.AssetCheckResult:
+    shown = failed[-_LISTED:]
+    rows = [
+        dg.TableRecord({"video": row.partition_key, "name": row.name, "reason": row.error or ""})
+        for row in reversed(shown)
+    ]
+    listed = {"the_latest": dg.MetadataValue.table(rows)} if rows else {}
+    return dg.AssetCheckResult(
+        passed=not failed, severity=dg.AssetCheckSeverity.WARN, metadata={"failed_videos": len(failed), **listed}
+    )
+
+
 CHECKS = [
     times_within_the_video,
     boxes_inside_the_frame,
     every_behavior_has_its_track,
     vectors_are_finite_and_of_unit_norm,
     warehouse_has_these_rows,
+    every_failed_video_was_redone,
 ]

@@ -100,6 +100,21 @@ def demo(path: Path | None, profile: str | None) -> None:
 
 
 @cli.command()
+@click.argument("paths", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--id", "video_id", help="Of the video, to replace what it was; else the content's own. One file only.")
+@click.option("--wait", is_flag=True, help="Follow each to the end of its analysis.")
+@json_option
+def upload(paths: tuple[Path, ...], video_id: str | None, wait: bool, as_json: bool) -> None:
+    """Put videos into the footage bucket, of the `sentinel dev` that runs here or of a deployment; they are analysed
+    there."""
+    if video_id is not None and len(paths) > 1:
+        raise click.BadParameter("an id is of one video; give one file", param_hint="--id")
+    from sentinel_assets.uploading import upload_all
+
+    sys.exit(upload_all(paths, video_id=video_id, wait=wait, as_json=as_json, out=out, err=err))
+
+
+@cli.command()
 @click.argument("video", required=False)
 @json_option
 def status(video: str | None, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from resources.io_manager import ArtifactIOManager
 from resources.provided import AnalysisLog, Footage, WarehouseResource
 from resources.settings import Settings
 from resources.upload_queue import UploadQueue
+from sensors.failures import failures
 from sensors.uploads import uploads_sensor
 from sentinel_assets import gpu_steps
 from sentinel_assets.assets.behaviors import behaviors
@@ -55,10 +56,10 @@ def definitions(
     """
     warehouse, footage = WarehouseResource(), Footage(base=settings.artifacts)
     analysis_log = AnalysisLog(warehouse=warehouse, footage=footage)
-    resources: dict[str, object] = {}
-    sensors = gpu_steps.reapers(settings)
+    provided: dict[str, object] = {}
+    sensors = [failures, *gpu_steps.reapers(settings)]
     if settings.cloud.upload_queue is not None:
-        resources["upload_queue"] = UploadQueue(url=settings.cloud.upload_queue)
+        provided["upload_queue"] = UploadQueue(url=settings.cloud.upload_queue)
         sensors.append(uploads_sensor(ANALYSIS))
     return dg.Definitions(
         assets=ASSETS,
@@ -66,7 +67,7 @@ def definitions(
         sensors=sensors,
         asset_checks=CHECKS,
         resources={
-            **resources,
+            **provided,
             "artifacts": ArtifactIOManager(base=settings.artifacts),
             "footage": footage,
             "warehouse": warehouse,

@@ -17,6 +17,7 @@ from batch_step import in_job
 from resources.artifacts import content_digest
 from resources.provided import AnalysisLog
 from sentinel_assets import failure_reasons
+from sentinel_assets.instance import GPU_POOL
 from sentinel_assets.notes import NotedLog, VideoLog
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import data_version, recipe
@@ -69,6 +70,7 @@ def stage_asset(
         io_manager_key="artifacts",
         metadata={"dagster/column_schema": column_schema(TABLES[name]), "recipe": recipe(name).ingredients()},
         hooks={record_failure},
+        pool=GPU_POOL if on_gpu else None,
     )
     return lambda function: declare(_asking_for("gpu", function) if on_gpu else function)
 

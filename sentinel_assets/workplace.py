@@ -16,10 +16,12 @@ from resources.artifacts import ArtifactStore
 from resources.footage import FootageStore
 from resources.settings import Settings
 from resources.warehouse import Warehouse, connect
+from sentinel_assets import instance as dagster_instance
 from sentinel_assets.vision.errors import StoreUnavailable
 
 _DAGSTER_URL = "SENTINEL_DAGSTER_URL"
 _DAGSTER_DATABASE = "dagster"
+_OF_COMMANDS = "commands.yaml"  # beside dagster.yaml, which is the daemon's
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def open_workplace(settings: Settings) -> Iterator[Workplace]:
         warehouse = stack.enter_context(connect(settings))
         # Creating Dagster's tables is not safe against itself.
         with records_errors(), _one_at_a_time(settings.home / "dagster.lock"):
-            instance = stack.enter_context(dg.DagsterInstance.get())
+            instance = stack.enter_context(_instance_of_commands())
         yield Workplace(settings, warehouse, instance)
 
 
@@ -53,36 +55,33 @@ def open_workplace(settings: Settings) -> Iterator[Workplace]:
 def dagster_home(settings: Settings) -> Iterator[Path]:
     """Point DAGSTER_HOME at a folder of ours with a dagster.yaml, unless the user has one of their own.
 
-    Beside the PostgreSQL that we start, Dagster keeps its records in a database of that server; beside a DATABASE_URL
+    Where SENTINEL_DAGSTER_URL (postgresql+psycopg2://...) is set, Dagster keeps its records there. Else, beside the
+    PostgreSQL that we start, Dagster keeps its records in a database of that server; beside a DATABASE_URL
     of the user's, in SQLite files under `home`, because that database is not ours to put tables of another tool into.
     """
     if os.environ.get("DAGSTER_HOME"):
         yield Path(os.environ["DAGSTER_HOME"])
         return
     with ExitStack() as stack:
-        config: dict[str, object] = {
-            "telemetry": {"enabled": False},
-            "nux": {"enabled": False},
-            # Dagster would follow stdout and stderr with processes of its own, which a Ctrl-C in the terminal makes
-            # print tracebacks. What a stage has to say goes to the run's events.
-            "compute_logs": {
-                "module": "dagster._core.storage.noop_compute_log_manager",
-                "class": "NoOpComputeLogManager",
-            },
-        }
-        if settings.database_url is None:
+        storage: dict[str, object] | None = None
+        if os.environ.get(_DAGSTER_URL):
+            storage = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
+        elif settings.database_url is None and settings.deployment == "local":
             from infra.local.postgres import LocalPostgres
 
             server = stack.enter_context(LocalPostgres(settings.home / "postgres").session())
             server.create_database(_DAGSTER_DATABASE)
+            stack.callback(os.environ.pop, _DAGSTER_URL, None)
             os.environ[_DAGSTER_URL] = server.url(_DAGSTER_DATABASE).replace(
                 "postgresql://", "postgresql+psycopg2://", 1
             )
-            config["storage"] = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
+            storage = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
         home = settings.home / "dagster"
         try:
             home.mkdir(parents=True, exist_ok=True)
-            _write_if_changed(home / "dagster.yaml", yaml.safe_dump(config))
+            logs = settings.home / "logs"
+            _write_if_changed(home / "dagster.yaml", yaml.safe_dump(dagster_instance.for_daemon(storage, logs)))
+            _write_if_changed(home / _OF_COMMANDS, yaml.safe_dump(dagster_instance.for_commands(storage)))
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot be written: {error.strerror}",
@@ -110,6 +109,14 @@ def records_errors() -> Iterator[None]:
             where=_DAGSTER_DATABASE,
             remedy="Free space if that is it, and run the same command again to go on",
         ) from error
+
+
+def _instance_of_commands() -> dg.DagsterInstance:
+    """On the same records as the daemon's; what differs is how a run is executed."""
+    home = Path(os.environ["DAGSTER_HOME"])
+    if (home / _OF_COMMANDS).exists():
+        return dg.DagsterInstance.from_config(str(home), _OF_COMMANDS)
+    return dg.DagsterInstance.get()  # the user has a home of their own
 
 
 def _write_if_changed(path: Path, text: str) -> None:
