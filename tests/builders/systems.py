@@ -118,11 +118,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def system(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[RunningSystem]:
+def system(
+    home: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[RunningSystem]:
     """`sentinel dev`, working."""
     process = subprocess.Popen(
         [str(SENTINEL), "dev", *arguments],
         env=environment(home, **(env or {})),
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
