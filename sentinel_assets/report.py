@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -135,20 +136,23 @@ def system_lines(system: System, settings: Settings) -> list[str]:
     where = system.environment
     bucket, endpoint = where["SENTINEL_FOOTAGE_BUCKET"], where["AWS_ENDPOINT_URL"]
     key, secret = where["AWS_ACCESS_KEY_ID"], where["AWS_SECRET_ACCESS_KEY"]
-    ours = f"   user sentinel, password in {settings.home / 'postgres' / 'password'}"
+    ours = f"   user sentinel, password in {_as_seen_from_here(settings.home / 'postgres' / 'password')}"
     again = [f"{system.announced} uploads of before are analysed now"] if system.announced else []
     return [
         f"Dagster UI   {system.ui}/asset-groups",
         f"PostgreSQL   {system.database}{ours if settings.database_url is None else ''}",
         f"S3           {endpoint}   bucket {bucket}",
         f"SQS          {where['SENTINEL_UPLOAD_QUEUE']}",
-        "Upload from another terminal",
-        "  sentinel upload VIDEO...",
+        "Upload from another terminal with any AWS client:",
         f"  AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={where['AWS_DEFAULT_REGION']} "
         f"aws --endpoint-url {endpoint} s3 cp VIDEO s3://{bucket}/",
         *again,
         "Ctrl-C stops it.",
     ]
+
+
+def _as_seen_from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def outcome_json(outcome: Outcome, events: Sequence[Event]) -> dict[str, Any]:

@@ -222,8 +222,8 @@ def _print_events(video: Video, warehouse: Warehouse, seconds: float | None, out
     """`seconds`: what it took; None where nothing had to be done."""
     events = warehouse.events(video.id)
     done = "was up to date" if seconds is None else f"analysed in {seconds:.1f} s"
-    length = report.clock(video.duration_s or 0)
-    out.print(f"\n[bold]{escape(video.name)}[/bold] (video {video.id}, {length}) {done}: {len(events)} events")
+    length = "" if video.duration_s is None else f", {report.clock(video.duration_s)}"
+    out.print(f"\n[bold]{escape(video.name)}[/bold] (video {video.id}{length}) {done}: {len(events)} events")
     for warning in video.warnings:
         out.print(f"[yellow]note:[/yellow] {escape(warning)}")
     if events:

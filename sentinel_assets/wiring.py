@@ -71,6 +71,8 @@ def stage_asset(
         metadata={"dagster/column_schema": column_schema(TABLES[name]), "recipe": recipe(name).ingredients()},
         hooks={record_failure},
         pool=GPU_POOL if on_gpu else None,
+        # A job may be killed from outside, and the kernel does that as it does for want of memory: tried once more.
+        retry_policy=dg.RetryPolicy(max_retries=1, delay=_RETRY_AFTER_S) if on_gpu else None,
     )
     return lambda function: declare(_asking_for("gpu", function) if on_gpu else function)
 

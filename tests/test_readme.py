@@ -19,14 +19,16 @@ from resources import settings, weights
 from sentinel_assets.cli import cli
 from tests.builders.faults import cut
 from tests.builders.machine import Machine
+from tests.builders.systems import system
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ANALYZE = ".venv/bin/sentinel analyze shop-1.mp4 shop-2.mkv"
 COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith(".venv/bin/sentinel ")]
 
 
 @dataclass(frozen=True)
 class Shop:
-    """A machine on which the README's first command was run, in the folder of its two videos."""
+    """A machine on which the README's analysis was run, in the folder of its two videos."""
 
     machine: Machine
     folder: Path
@@ -42,24 +44,37 @@ def shop(people: Path, tmp_path_factory: pytest.TempPathFactory, fresh_database:
     cut(people, folder / "shop-2.mkv", seconds=2)
     with fresh_database() as url:
         shop = Shop(Machine(tmp_path_factory.mktemp("home"), url), folder)
-        done = shop.run(COMMANDS[0])
+        done = shop.run(ANALYZE)
         assert done.returncode == 0, done.stderr
         yield shop
 
 
-def test_the_readme_begins_with_an_analysis() -> None:
-    """The other commands need its videos; `dev` has a test of its own."""
-    assert COMMANDS[0] == ".venv/bin/sentinel analyze shop-1.mp4 shop-2.mkv"
+def test_the_readme_has_an_analysis_and_the_system() -> None:
+    """The other commands need the videos of the analysis; the system has a test of its own."""
+    assert ANALYZE in COMMANDS
     assert ".venv/bin/sentinel dev" in COMMANDS
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS[1:] if not c.endswith(" dev")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != ANALYZE and not c.endswith(" dev")])
 def test_a_command_of_the_readme_works(shop: Shop, command: str) -> None:
     """For people, and as JSON for programs; nothing on stderr."""
     done = shop.run(command)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip()
     assert isinstance(json.loads(shop.run(command, "--json").stdout), list)
+
+
+@pytest.mark.drill
+def test_the_system_of_the_readme(tmp_path: Path) -> None:
+    """`dev` prints what stands there, but for ports and keys."""
+    with system(tmp_path / ".sentinel", cwd=tmp_path) as running:
+        (shown,) = re.findall(r"```\n(Dagster UI .*?)```", README, flags=re.DOTALL)
+        assert anyones(running.said) == anyones(shown)
+
+
+def anyones(said: str) -> list[str]:
+    """Lines without what differs from start to start."""
+    return re.sub(r"LOCAL[0-9A-F]{16}", "KEY", re.sub(r":\d{4,5}", ":PORT", said)).rstrip().splitlines()
 
 
 def test_search_finds_what_was_seen_and_filters_hold(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
 _QUIET = (
@@ -41,10 +41,9 @@ def page(width: int = 1280, height: int = 800) -> Iterator[Page]:
         browser.close()
 
 
-def shoot(made: Page, name: str, clip: tuple[int, int, int, int] | None = None) -> None:
-    """A screenshot, all of it or x, y, width, height, into the folder that SENTINEL_SCREENSHOTS names, if it does."""
+def shoot(made: Page, name: str, part: Locator | None = None) -> None:
+    """A screenshot, of all or of a part, into the folder that SENTINEL_SCREENSHOTS names, if it does."""
     if folder := os.environ.get(_SHOTS):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        part = dict(zip(("x", "y", "width", "height"), clip, strict=True)) if clip else None
-        made.wait_for_timeout(1500)  # animations
-        made.screenshot(path=str(Path(folder, f"{name}.png")), clip=part)  # type: ignore[arg-type]
+        made.wait_for_timeout(5000)  # animations, and the colours of assets, which come after them
+        (part or made).screenshot(path=str(Path(folder, f"{name}.png")))

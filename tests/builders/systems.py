@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3.session
+import pytest
 
 from infra.local import provision
 from resources.settings import Settings
@@ -45,6 +46,11 @@ class RunningSystem:
     @property
     def settings(self) -> Settings:
         return Settings.from_env(environment(self.home))
+
+    def require_resumption(self) -> None:
+        """Skip the test, with a word, where Dagster is not told to resume runs whose worker has died."""
+        if "run_monitoring" not in (self.home / "dagster" / "dagster.yaml").read_text():
+            pytest.skip("runs whose worker has died are not resumed: dagster.yaml has no run_monitoring")
 
     def client(self, service: str) -> Any:
         """A boto3 client of its AWS."""
@@ -118,11 +124,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def system(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[RunningSystem]:
+def system(
+    home: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[RunningSystem]:
     """`sentinel dev`, working."""
     process = subprocess.Popen(
         [str(SENTINEL), "dev", *arguments],
         env=environment(home, **(env or {})),
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -87,7 +87,7 @@ def test_the_page_of_a_video_shows_its_pictures(
     assert drawn["width"] >= 600
     assert around["x"] <= drawn["x"]
     assert drawn["x"] + drawn["width"] <= around["x"] + around["width"]
-    shoot(browser, picture)
+    shoot(browser, picture, dialog)
 
 
 def test_a_backfill_is_launched_by_clicks(browser: Page, analysed: RunningSystem) -> None:
