@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from typing import Any
 
+from resources.cameras import cameras
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.parameters import sampling
@@ -76,7 +77,7 @@ STAGES: Mapping[str, Stage] = {
         parameters=(PoseParameters,),
     ),
     "behaviors": Stage(
-        revision=1,
+        revision=2,
         modules=(
             "behaviors",
             "behavior_parameters",
@@ -90,8 +91,13 @@ STAGES: Mapping[str, Stage] = {
             "findings",
             "skeleton",
             "windows",
+            "zones",
+            "cameras",
+            "presence",
+            "alarms",
+            "sights",
         ),
-        parameters=(BehaviorParameters,),
+        parameters=(BehaviorParameters, cameras),
     ),
     "descriptions": Stage(
         revision=1,
