@@ -96,6 +96,7 @@ STAGES: Mapping[str, Stage] = {
             "presence",
             "alarms",
             "sights",
+            "interest",
         ),
         parameters=(BehaviorParameters, cameras),
     ),

@@ -10,6 +10,7 @@ from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
 from sentinel_assets import previews
 from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
+from sentinel_assets.vision.interest import measure_interest
 from sentinel_assets.vision.tables import Sampling
 from sentinel_assets.wiring import picture, stage_asset, stage_run
 
@@ -37,11 +38,15 @@ def behaviors(
             camera=camera,
             recorded_at=camera.recorded_at(record.name, record.uri) if camera else None,
         )
-        shown: dict[str, Any] = {}
-        if camera is not None:
-            with footage.store.local_copy(run.partition) as path:
-                zones = previews.zones_picture(path, camera, detections, show_faces=Settings.from_env().show_faces)
-                shown = {"camera": camera.name, "zones": picture(zones)}
+        interest = measure_interest(detections, poses, table, camera=camera)
+        show_faces = Settings.from_env().show_faces
+        shown: dict[str, Any] = {"visitors": interest.visitors}
+        with footage.store.local_copy(run.partition) as path:
+            shown["heat_map"] = picture(previews.heat_map(path, interest, detections, show_faces=show_faces))
+            if camera is not None:
+                zones = previews.zones_picture(path, camera, detections, show_faces=show_faces)
+                tables = picture(previews.interest_tables(interest))
+                shown |= {"camera": camera.name, "zones": picture(zones), "interest": tables}
         counts = {str(k): int(v) for k, v in table["behavior"].value_counts().sort_index().items()}
         return run.result(
             table,
