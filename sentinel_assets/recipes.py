@@ -48,6 +48,8 @@ STAGES: Mapping[str, Stage] = {
             "suitability",
             "tracking",
             "detections",
+            "adaptive",
+            "adaptive_detections",
             "models.union",
             "models.yolo",
             "models.movenet",

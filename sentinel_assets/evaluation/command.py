@@ -17,11 +17,10 @@ from sentinel_assets.evaluation import report
 from sentinel_assets.evaluation.dataset import Dataset
 from sentinel_assets.evaluation.evaluate import Analysis, Evaluation, evaluate
 from sentinel_assets.evaluation.gate import broken, read_gate
-from sentinel_assets.parameters import sampling
+from sentinel_assets.looking import people_in
 from sentinel_assets.recipes import recipe
 from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
-from sentinel_assets.vision.detections import DetectionParameters, detect_people
-from sentinel_assets.vision.frames import probe, sample_frames
+from sentinel_assets.vision.frames import probe
 from sentinel_assets.vision.poses import PoseParameters, estimate_poses
 
 _STAGES = ("detections", "poses", "behaviors")
@@ -30,13 +29,7 @@ _STAGES = ("detections", "poses", "behaviors")
 def analyse_clip(path: Path) -> Analysis:
     """The stages that labels say something of, by the profile, the sample rate and the cameras of the environment."""
     clip = probe(path)
-    detections = detect_people(
-        sample_frames(path, sampling().rate_hz),
-        clip,
-        detector=models.detector(),
-        face_detector=models.face_detector(),
-        parameters=DetectionParameters(),
-    )
+    detections = people_in(path, clip)
     poses = estimate_poses(path, detections, pose_models=models.pose_models(), parameters=PoseParameters())
     camera = cameras().of_video(path.name, str(path))
     behaviors = recognise_behaviors(
