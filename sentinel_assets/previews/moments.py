@@ -11,6 +11,7 @@ import pandas as pd
 from sentinel_assets.previews import annotation, skeletons
 from sentinel_assets.previews.palette import INK, PAPER, rgb
 from sentinel_assets.vision.frames import Frame
+from sentinel_assets.vision.models.template import clock
 from sentinel_assets.vision.tables import Sampling
 
 if TYPE_CHECKING:
@@ -57,7 +58,5 @@ def draw(
             if keypoints is not None:
                 points = np.asarray(keypoints, float).reshape(17, 3) * (scale, scale, 1.0)
                 skeletons.skeleton(draw, points)
-    annotation.time_stamp(draw, frame.time_s)
-    draw.rectangle((0, height, width, height + _BAND), fill=rgb(PAPER))
-    draw.text((6, height + 5), caption, font=annotation.font(13), fill=rgb(INK))
+    draw.text((6, height + 5), f"{clock(frame.time_s)}  {caption}", font=annotation.font(13), fill=rgb(INK))
     return picture
