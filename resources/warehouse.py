@@ -24,7 +24,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row, kwargs_row
 from psycopg.types.json import Jsonb
 
-from resources import migrations, registration, rows, search
+from resources import migrations, registration, rows, search, verdicts
 from resources.database import Connection, Database, explain
 from resources.records import Event, SearchFilter, SearchHit, Status, Video
 from resources.secrets import database_address
@@ -291,6 +291,28 @@ class Warehouse:
                 return cursor.execute(query, {**parameters, "of": video_id}).fetchall()
 
         return self._database.run(read)
+
+    def review(self, event: Event, verdict: str, note: str = "") -> None:
+        """Keep what a person says of an event, `confirmed` or `rejected`; it outlives the event's row."""
+        self._database.run(lambda connection: verdicts.record(connection, event, verdict, _text(note)))
+
+    def verdicts_of(self, events: Sequence[Event]) -> dict[tuple[int, str], verdicts.Verdict]:
+        """What was said of these events, by video and event key, of those of which something was. Of each video all
+        events belong into one call: a verdict is that of the one that agrees best."""
+
+        def read(connection: Connection) -> dict[tuple[int, str], verdicts.Verdict]:
+            found: dict[tuple[int, str], verdicts.Verdict] = {}
+            for video_id in sorted({event.video_id for event in events}):
+                own = [event for event in events if event.video_id == video_id]
+                standing = verdicts.standing(connection, video_id)
+                found |= {(video_id, key): said for key, said in verdicts.of_events(standing, own).items()}
+            return found
+
+        return self._database.run(read)
+
+    def verdict_counts(self) -> dict[str, dict[str, int]]:
+        """Event type -> `confirmed` or `rejected` -> how many, over all videos."""
+        return self._database.run(verdicts.counts)
 
     def count_events(self, video_id: int | None = None) -> int:
         query = "SELECT count(*) FROM events WHERE %(of)s::bigint IS NULL OR video_id = %(of)s"

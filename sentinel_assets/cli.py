@@ -142,10 +142,11 @@ def events(video: str, as_json: bool, **filters: Any) -> None:
     with _warehouse() as warehouse:
         row = warehouse.find_video(video)
         found = warehouse.events(row.id, _filter(**filters))
+        said = {key: verdict for (_, key), verdict in warehouse.verdicts_of(warehouse.events(row.id)).items()}
         if as_json:
-            report.print_json(out, [report.plain(e) for e in found])
+            report.print_json(out, [report.reviewed_event(e, said.get(e.event_key)) for e in found])
         elif found:
-            out.print(report.events_table(found))
+            out.print(report.events_table(found, said))
         elif row.status == "failed":
             raise SentinelError(f"its analysis failed: {row.error}", where=row.name)
         else:
@@ -174,6 +175,94 @@ def search(text: str, video: str | None, limit: int, as_json: bool, **filters: A
             out.print(report.hits_table(hits))
         else:
             out.print("Nothing found. `sentinel status` shows which videos are analysed.")
+
+
+@cli.command()
+@click.argument("event")
+@click.option("--confirm", "verdict", flag_value="confirmed", help="It happened.")
+@click.option("--reject", "verdict", flag_value="rejected", help="It did not.")
+@click.option("--note", default="", help="Why, in your words.")
+@json_option
+def review(event: str, verdict: str | None, note: str, as_json: bool) -> None:
+    """Say whether an event is right: VIDEO/KEY, both as `sentinel events` shows them. It is kept when the event is made
+    again, shown with it, and counted by `sentinel evaluate --verdicts`."""
+    from sentinel_assets import report
+    from sentinel_assets.reviewing import find_event
+
+    if verdict is None:
+        raise click.UsageError("say --confirm or --reject")
+    with _warehouse() as warehouse:
+        row, found = find_event(warehouse, event)
+        warehouse.review(found, verdict, note)
+        if as_json:
+            said = warehouse.verdicts_of(warehouse.events(row.id)).get((row.id, found.event_key))
+            report.print_json(out, report.reviewed_event(found, said))
+        else:
+            out.print(f"{escape(row.name)}/{found.event_key}: {verdict}.", highlight=False)
+
+
+@cli.command()
+@click.argument("event")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write the moments to this WebP file.")
+@json_option
+def explain(event: str, picture: Path | None, as_json: bool) -> None:
+    """Why there is this event (VIDEO/KEY): what was measured against which thresholds, in which frames, by which
+    models; the rules are run again over the stored tables to see that they still say so."""
+    from sentinel_assets.explaining import explain_event
+
+    with _warehouse() as warehouse:
+        explain_event(warehouse, event, Settings.from_env(), picture=picture, as_json=as_json, out=out)
+
+
+@cli.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write report.md, .json and pictures there.",
+)
+@click.option(
+    "--gate",
+    metavar="FILE|THRESHOLDS",
+    help="Exit code 1 where worse than an earlier report.json, a YAML, or such as collapse.recall>=0.9.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 60),
+    default=1.0,
+    show_default=True,
+    help="Seconds by which an event may miss its label.",
+)
+@click.option("--verdicts", is_flag=True, help="Count the reviewers' verdicts too.")
+@click.option("--profile", type=click.Choice(["cpu", "permissive"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--rate", type=float, metavar="HZ", help="Frames looked at in a second (or SENTINEL_SAMPLE_RATE; 1).")
+@json_option
+def evaluate(
+    dataset: Path,
+    folder: Path | None,
+    gate: str | None,
+    tolerance: float,
+    verdicts: bool,
+    profile: str | None,
+    rate: float | None,
+    as_json: bool,
+) -> None:
+    """Hold the models and rules of now against labelled clips: a folder with labels.csv, or MOT boxes in gt/."""
+    _choose(profile, rate)
+    from sentinel_assets.evaluation.command import run
+
+    code = run(
+        dataset,
+        folder=folder,
+        gate=gate,
+        tolerance_s=tolerance,
+        with_verdicts=verdicts,
+        as_json=as_json,
+        out=out,
+        err=err,
+    )
+    sys.exit(code)
 
 
 @cli.group(name="models")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from resources.settings import Settings
+from sentinel_assets.vision.adaptive import AdaptiveSampling
 from sentinel_assets.vision.errors import SentinelError
 
 
@@ -23,5 +25,13 @@ class SamplingParameters:
             )
 
 
-def sampling() -> SamplingParameters:
-    return SamplingParameters(rate_hz=Settings.from_env().sample_rate_hz)
+def sampling() -> SamplingParameters | AdaptiveSampling:
+    """SENTINEL_SAMPLING is `fixed` (the default) or `adaptive`, and SENTINEL_SAMPLE_RATE the rate, or the scout's."""
+    rate_hz = SamplingParameters(rate_hz=Settings.from_env().sample_rate_hz).rate_hz
+    mode = os.environ.get("SENTINEL_SAMPLING") or "fixed"
+    if mode not in ("fixed", "adaptive"):
+        raise SentinelError(f"{mode!r} is neither fixed nor adaptive", where="SENTINEL_SAMPLING")
+    if mode == "fixed":
+        return SamplingParameters(rate_hz)
+    usual = AdaptiveSampling()
+    return AdaptiveSampling(rate_hz, max(rate_hz, usual.person_hz), max(rate_hz, usual.candidate_hz))

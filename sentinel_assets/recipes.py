@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from typing import Any
 
+from resources.cameras import cameras
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.parameters import sampling
@@ -47,6 +48,8 @@ STAGES: Mapping[str, Stage] = {
             "suitability",
             "tracking",
             "detections",
+            "adaptive",
+            "adaptive_detections",
             "models.union",
             "models.yolo",
             "models.movenet",
@@ -76,7 +79,7 @@ STAGES: Mapping[str, Stage] = {
         parameters=(PoseParameters,),
     ),
     "behaviors": Stage(
-        revision=1,
+        revision=2,
         modules=(
             "behaviors",
             "behavior_parameters",
@@ -90,8 +93,14 @@ STAGES: Mapping[str, Stage] = {
             "findings",
             "skeleton",
             "windows",
+            "zones",
+            "cameras",
+            "presence",
+            "alarms",
+            "sights",
+            "interest",
         ),
-        parameters=(BehaviorParameters,),
+        parameters=(BehaviorParameters, cameras),
     ),
     "descriptions": Stage(
         revision=1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from resources.settings import Settings
+    from resources.verdicts import Verdict
     from resources.warehouse import Event, SearchHit, Video
     from resources.weights import Catalogue, ModelEntry
     from sentinel_assets.analysis import Outcome
@@ -41,9 +42,11 @@ def person(event: Event) -> str:
     return ", ".join(known) or "unknown"
 
 
-def events_table(events: Sequence[Event]) -> Table:
+def events_table(events: Sequence[Event], verdicts: Mapping[str, Verdict] | None = None) -> Table:
+    """With `verdicts` (by event key, maybe none) also each event's key, by which it is reviewed, and what was said."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Time", "Event", "Track", "Who", "Sure", "Description"):
+    reviewed = ("Key", "Verdict") if verdicts is not None else ()
+    for name in ("Time", "Event", "Track", "Who", "Sure", *reviewed, "Description"):
         table.add_column(name, justify="right" if name in ("Track", "Sure") else "left", overflow="fold")
     for event in events:
         kind = Text(event.event_type + (" (for review)" if event.needs_review else ""))
@@ -53,9 +56,18 @@ def events_table(events: Sequence[Event]) -> Table:
             str(event.track),
             person(event),
             f"{event.confidence:.0%}",
+            *_reviewed(event, verdicts),
             Text(event.description),
         )
     return table
+
+
+def _reviewed(event: Event, verdicts: Mapping[str, Verdict] | None) -> list[Text]:
+    if verdicts is None:
+        return []
+    said = verdicts.get(event.event_key)
+    words = "" if said is None else said.verdict + (f": {said.note}" if said.note else "")
+    return [Text(event.event_key), Text(words, style={"confirmed": "green"}.get(said.verdict, "red") if said else "")]
 
 
 def hits_table(hits: Sequence[SearchHit]) -> Table:
@@ -168,6 +180,14 @@ def outcome_json(outcome: Outcome, events: Sequence[Event]) -> dict[str, Any]:
 def plain(thing: Any) -> dict[str, Any]:
     """A dataclass as JSON types; vectors are left out, since nobody reads 384 numbers."""
     return {k: _plain_value(v) for k, v in asdict(thing).items() if k != "embedding"}
+
+
+def reviewed_event(event: Event, said: Verdict | None) -> dict[str, Any]:
+    """An event as JSON types, with `verdict`: null, or what was said of it, why and when."""
+    told = None
+    if said is not None:
+        told = {"verdict": said.verdict, "note": said.note, "created_at": said.created_at.isoformat()}
+    return {**plain(event), "verdict": told}
 
 
 def _plain_value(value: Any) -> Any:

@@ -17,14 +17,18 @@ import pytest
 from PIL import Image as Pillow
 
 from sentinel_assets import previews
-from sentinel_assets.previews import annotation, contacts, encoding, event_tables, histogram, lanes, skeletons
+from sentinel_assets.previews import annotation, contacts, encoding, event_tables, histogram, lanes, places, skeletons
 from sentinel_assets.previews.markdown import escape
+from sentinel_assets.previews.palette import rgb
 from sentinel_assets.previews.people_over_time import people_per_sample
 from sentinel_assets.previews.privacy import head_regions, obscured, without_faces
+from sentinel_assets.vision.cameras import Camera
 from sentinel_assets.vision.errors import SentinelError, TableError
+from sentinel_assets.vision.frames import frames_at
 from sentinel_assets.vision.models.template import TemplateDescriber
 from sentinel_assets.vision.protocols import Image
 from sentinel_assets.vision.tables import DESCRIPTIONS, DETECTIONS, EMBEDDINGS, POSES, Sampling
+from sentinel_assets.vision.zones import Line, Zone
 from tests.builders.analyses import behavior, person, tables
 from tests.builders.clips import write_clip
 
@@ -434,3 +438,15 @@ def test_naming_the_previews_loads_nothing_heavy() -> None:
     code = "import sys, sentinel_assets.previews; print({'matplotlib', 'PIL', 'cv2', 'torch', 'av'} & set(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed.strip() == "set()"
+
+
+def test_zones_are_drawn_over_the_frame_in_their_places(clip: Path, seen: pd.DataFrame) -> None:
+    """Measured on twice the size; small enough, and a shelf's outline lies where its polygon is."""
+    shelf = Zone("drinks", "shelf", ((40, 80), (600, 80), (600, 400), (40, 400)))
+    camera = Camera("aisle", ("*",), (2 * WIDTH, 2 * HEIGHT), (shelf,), (Line("door", (100, 440), (300, 440)),))
+    markdown = previews.zones_picture(clip, camera, seen)
+    assert len(markdown) < previews.MAX_MARKDOWN
+    (frame,) = frames_at(clip, [0.0])
+    picture = np.asarray(places.draw(frame, camera, seen))
+    scale = picture.shape[1] / (2 * WIDTH)
+    assert picture[round(240 * scale), round(40 * scale)].tolist() == list(rgb(places.ZONE_COLOURS["shelf"]))

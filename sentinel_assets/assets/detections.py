@@ -5,11 +5,10 @@ import pandas as pd
 
 from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
-from sentinel_assets import models, previews
+from sentinel_assets import previews
 from sentinel_assets.assets.video import video
-from sentinel_assets.parameters import sampling
-from sentinel_assets.vision.detections import DetectionParameters, detect_people
-from sentinel_assets.vision.frames import probe, sample_frames
+from sentinel_assets.looking import people_in
+from sentinel_assets.vision.frames import probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import Sampling
 from sentinel_assets.wiring import picture, stage_asset, stage_run
@@ -29,18 +28,13 @@ def detections(
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
         clip = probe(path)
         require_suitable(path, clip, accept_truncated=Settings.from_env().accept_truncated)
-        table = detect_people(
-            sample_frames(path, sampling().rate_hz, on_damage=run.warn),
-            clip,
-            detector=models.detector(),
-            face_detector=models.face_detector(),
-            parameters=DetectionParameters(),
-            on_progress=run.progress,
-        )
+        table = people_in(path, clip, on_damage=run.warn, on_progress=run.progress)
         persons = table[table["kind"] == "person"]
+        looked = len(Sampling.of(table).times_s)
         return run.result(
             table,
             people=int(persons["track"].nunique()),
-            samples=len(Sampling.of(table).times_s),
+            samples=looked,
+            samples_per_second=round(looked / clip.duration_s, 3) if clip.duration_s > 0 else float(looked),
             contact_sheet=picture(previews.contact_sheet(path, table, show_faces=Settings.from_env().show_faces)),
         )

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from sentinel_assets.previews import contacts, encoding, event_tables, histogram, lanes, skeletons
+from sentinel_assets.previews import contacts, encoding, event_tables, footfall, histogram, lanes, places, skeletons
 from sentinel_assets.previews.encoding import MAX_MARKDOWN, as_markdown
 from sentinel_assets.previews.event_tables import neighbour_table
+from sentinel_assets.previews.footfall import interest_tables
+from sentinel_assets.vision.cameras import Camera
 from sentinel_assets.vision.frames import frames_at
+from sentinel_assets.vision.interest import Interest
 from sentinel_assets.vision.tables import Sampling
 
 __all__ = [
@@ -22,9 +25,12 @@ __all__ = [
     "as_markdown",
     "contact_sheet",
     "description_table",
+    "heat_map",
+    "interest_tables",
     "neighbour_table",
     "pose_sheet",
     "swim_lanes",
+    "zones_picture",
 ]
 
 
@@ -61,3 +67,23 @@ def description_table(
     frames = frames_at(path, sorted({glimpse.time_s for glimpse in wanted}))
     pictures = event_tables.thumbnails(frames, wanted, detections, show_faces=show_faces)
     return event_tables.description_table(descriptions, pictures)
+
+
+def zones_picture(path: Path, camera: Camera, detections: pd.DataFrame, *, show_faces: bool = False) -> str:
+    """The camera's zones and lines over the emptiest sampled frame."""
+    time_s = places.telling_time(detections)
+    if time_s is None:
+        return "No frame was sampled."
+    (frame,) = frames_at(path, [time_s])
+    picture = places.draw(frame, camera, detections, show_faces=show_faces)
+    return as_markdown(encoding.photo(picture), f"zones of the camera {camera.name}")
+
+
+def heat_map(path: Path, interest: Interest, detections: pd.DataFrame, *, show_faces: bool = False) -> str:
+    """Where the feet of people who moved stood, over the emptiest sampled frame."""
+    time_s = places.telling_time(detections)
+    if time_s is None:
+        return "No frame was sampled."
+    (frame,) = frames_at(path, [time_s])
+    picture = footfall.heat_map(frame, interest, detections, show_faces=show_faces)
+    return as_markdown(encoding.photo(picture), "where people stood")

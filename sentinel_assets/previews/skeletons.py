@@ -86,7 +86,7 @@ def _cell(image: Image, box: Any, pose: Mapping[Hashable, Any]) -> Picture:
     draw = ImageDraw.Draw(picture)
     points = np.asarray(pose["keypoints"], float).reshape(17, 3)
     points[:, :2] = (points[:, :2] - (x1, y1)) * scale
-    _skeleton(draw, points)
+    skeleton(draw, points)
     words = _WORDS.get(facing(_known(pose["orientation"])) or "", "direction unknown")
     annotation.label(draw, (5, 5), f"{int(pose['track'])}  {words}", colour=INK, size=13)
     annotation.time_stamp(draw, float(pose["time_s"]))
@@ -119,7 +119,7 @@ def _cut(image: Image, part: tuple[float, float, float, float]) -> Picture:
     )
 
 
-def _skeleton(draw: ImageDraw, points: Any) -> None:
+def skeleton(draw: ImageDraw, points: Any) -> None:
     for colour, bones in _BONES.items():
         for start, end in bones:
             if min(points[start, 2], points[end, 2]) >= _MIN_SCORE:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
+from sentinel_assets.vision.cameras import Camera
 from sentinel_assets.vision.features import TrackFeatures
 from sentinel_assets.vision.findings import Finding
 from sentinel_assets.vision.gestures import runs_of
 from sentinel_assets.vision.postures import UPRIGHT, Stretch
+from sentinel_assets.vision.presence import displacement, seconds_in
 
 _LOW = 0.6
 """Box height over H below which somebody of unknown posture is on the floor or close to it."""
 
 
-def find_anomalies(track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters) -> list[Finding]:
+def find_anomalies(
+    track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters, camera: Camera | None = None
+) -> list[Finding]:
     """Running, loitering and an unknown posture on the floor; lying is judged with the falls."""
     return [
         *_running(track, stretches, parameters),
-        *_loitering(track, parameters),
+        *_loitering(track, parameters, camera),
         *_on_the_floor(track, stretches, parameters),
     ]
 
@@ -53,9 +57,16 @@ def _running(track: TrackFeatures, stretches: list[Stretch], parameters: Behavio
     return found
 
 
-def _loitering(track: TrackFeatures, parameters: BehaviorParameters) -> list[Finding]:
+def _loitering(track: TrackFeatures, parameters: BehaviorParameters, camera: Camera | None) -> list[Finding]:
+    """Time in view; where a camera is known, without that on seats and at checkouts, and of people who move at all."""
     start_s, end_s = float(track.times_s[0]), float(track.times_s[-1])
-    if end_s - start_s <= parameters.loitering_s:
+    dwell_s = end_s - start_s
+    if camera is not None:
+        meant = (*camera.of_kind("seat"), *camera.of_kind("checkout"))
+        dwell_s -= seconds_in(track, meant)
+        if displacement(track) < parameters.least_displacement:
+            return []
+    if dwell_s <= parameters.loitering_s:
         return []
     return [
         Finding(
@@ -66,10 +77,10 @@ def _loitering(track: TrackFeatures, parameters: BehaviorParameters) -> list[Fin
             end_s=end_s,
             confidence=0.5,
             rule="loitering",
-            values={"dwell_s": round(end_s - start_s, 1)},
+            values={"dwell_s": round(dwell_s, 1)},
             thresholds={"loitering_s": parameters.loitering_s},
             samples=[int(track.samples[0]), int(track.samples[-1])],
-            note="time in view; what is usual here is not known",
+            note="time in view; what is usual here is not known" if camera is None else "",
         )
     ]
 

@@ -76,6 +76,19 @@ class BehaviorParameters:
     """H/s. Nobody picks from a shelf while walking faster than this."""
     picking_confidence: float = 0.5
     """Highest confidence without shelf zones: pose alone confuses reach and retract (Islam 2019: 82 %)."""
+    shelf_confidence: float = 0.7
+    """Highest confidence of a reach whose hand is at a shelf; what it came back with is not seen even there."""
+    shelf_margin: float = 0.1
+    """H. From the wrist to a shelf's polygon: a hand is 0.11 H long (Drillis and Contini 1966)."""
+    facing_deg: float = 45.0
+    """A shelf this close to where a body faces is looked at: published models are within 45 degrees in 95 % (JointBDOE
+    on MEBOW)."""
+    facing_window_s: float = 2.0
+    """Directions are averaged over this much time; a single one errs by tens of degrees."""
+    shelf_distance: float = 2.0
+    """H on the ground between a person and a shelf's foot within which it is looked at; labels are read from 2-3 m."""
+    view_s: float = 1.0
+    """A look at a shelf that is shorter is a glance in passing."""
 
     # Concealment
     pocket: float = 0.12
@@ -87,6 +100,10 @@ class BehaviorParameters:
     """Time from picking to concealment."""
     theft_confidence: float = 0.35
     """Highest confidence: from poses alone published AUC is 0.67 (PoseLift), which is triage."""
+    unpaid_confidence: float = 0.6
+    """Highest confidence where the person was then seen to leave by an exit without having paid."""
+    checkout_s: float = 3.0
+    """Time in a checkout zone after which goods count as paid for; passing through it takes a second."""
 
     # Between two people
     near: float = 0.8
@@ -117,6 +134,20 @@ class BehaviorParameters:
     floor_unknown_s: float = 20.0
     loitering_s: float = 300.0
     """Dwell in view that is out of the ordinary; a shop visit is 60-180 s."""
+    restricted_s: float = 1.0
+    """Time in a restricted zone that is an anomaly: a foot point that jitters over its edge is there for a moment."""
+    after_hours_s: float = 2.0
+    """Time in view while the store is closed."""
+    crowd: float = 0.0
+    """More people than this in view at once are an anomaly; 0: no limit."""
+    crowd_s: float = 3.0
+
+    # False-alarm control, where a camera is known
+    cooldown_s: float = 60.0
+    """Time after an alarm of one rule in which the next ones of that rule and camera are repeats of it."""
+    least_displacement: float = 0.15
+    """H that somebody must have moved on the ground before presence alone is an alarm: posters and mannequins stay
+    within .06 of their height (detections.DetectionParameters.still_share)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

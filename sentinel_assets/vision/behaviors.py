@@ -7,51 +7,74 @@ collapse and lying take their time out of it; picking, theft, violence and the o
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pandas as pd
 
+from sentinel_assets.vision.alarms import cooled_down
 from sentinel_assets.vision.anomalies import find_anomalies
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
+from sentinel_assets.vision.cameras import Camera
 from sentinel_assets.vision.encounters import find_violence
 from sentinel_assets.vision.falls import judge_lying
 from sentinel_assets.vision.features import TrackFeatures, measure
 from sentinel_assets.vision.findings import Finding
 from sentinel_assets.vision.gestures import find_picking, find_theft
 from sentinel_assets.vision.postures import Stretch, looks_of, timeline
-from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DETECTIONS, POSES
+from sentinel_assets.vision.presence import find_presence
+from sentinel_assets.vision.sights import with_sights
+from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DETECTIONS, POSES, Sampling
 
 __all__ = ["BehaviorParameters", "recognise_behaviors"]
 
 
 def recognise_behaviors(
-    detections: pd.DataFrame, poses: pd.DataFrame, *, parameters: BehaviorParameters | None = None
+    detections: pd.DataFrame,
+    poses: pd.DataFrame,
+    *,
+    parameters: BehaviorParameters | None = None,
+    camera: Camera | None = None,
+    recorded_at: datetime | None = None,
 ) -> pd.DataFrame:
     """The behaviors of every tracked person, as BEHAVIORS_TABLE, by start, track and label.
 
-    `detections` carries its Sampling; both tables may be empty. Raises TableError when they do not belong together.
+    `detections` carries its Sampling; both tables may be empty. The `camera`'s zones say what a hand reached for and
+    where nobody should be; without it picking, theft and anomaly say less. `recorded_at` is when the first frame was
+    taken. Raises TableError when the tables do not belong together.
     """
     p = parameters or BehaviorParameters()
     for table, frame in ((DETECTIONS, detections), (POSES, poses)):
         table.conform(frame)
+    if camera is not None:
+        sampling = Sampling.of(detections)
+        camera, p = camera.scaled(sampling.width, sampling.height), camera.parameters(p)
     tracks = measure(detections, poses, p)
-    findings = [finding for track in tracks for finding in _of_one(track, p)]
+    findings = [finding for track in tracks for finding in _of_one(track, p, camera)]
     findings += _merged(find_violence(tracks, p), p)
+    if camera is not None:
+        findings = cooled_down([*findings, *find_presence(tracks, p, camera, recorded_at)], p)
+        findings = [replace(f, camera=camera.name) for f in findings]
     findings = [replace(f, confidence=min(f.confidence, p.highest_confidence)) for f in findings]
     findings.sort(key=lambda f: (f.start_s, f.track, f.behavior, f.end_s, f.other_track or 0, f.rule))
-    frame = BEHAVIORS_TABLE.frame([finding.row() for finding in findings])
+    by_number = {track.track: track for track in tracks}
+    frame = BEHAVIORS_TABLE.frame([with_sights(finding, by_number).row() for finding in findings])
     frame["other_track"] = frame["other_track"].astype("Int32")
     return frame
 
 
-def _of_one(track: TrackFeatures, parameters: BehaviorParameters) -> list[Finding]:
+def _of_one(track: TrackFeatures, parameters: BehaviorParameters, camera: Camera | None) -> list[Finding]:
+    seats, shelves, checkouts, exits = (
+        camera.of_kind(kind) if camera else () for kind in ("seat", "shelf", "checkout", "exit")
+    )
     stretches = timeline(track, parameters)
-    falls, rest = judge_lying(track, stretches, parameters)
-    picks = _merged(find_picking(track, stretches, parameters), parameters)
+    falls, rest = judge_lying(track, stretches, parameters, seats)
+    picks = _merged(find_picking(track, stretches, parameters, shelves), parameters)
     # On the way down and on the floor hands go everywhere.
     picks = [pick for pick in picks if not any(_overlap(pick, fall, parameters.bridge_s) for fall in falls)]
-    thefts = _merged(find_theft(track, stretches, picks, parameters), parameters)
+    thefts = find_theft(track, stretches, picks, parameters, checkouts=checkouts, exits=exits)
     postures = _joined([_posture(track, stretch, parameters) for stretch in rest])
-    return [*postures, *falls, *picks, *thefts, *find_anomalies(track, stretches, parameters)]
+    alarms = find_anomalies(track, stretches, parameters, camera)
+    return [*postures, *falls, *picks, *_merged(thefts, parameters), *alarms]
 
 
 def _posture(track: TrackFeatures, stretch: Stretch, parameters: BehaviorParameters) -> Finding:

@@ -83,31 +83,59 @@ def detect_people(
     Frames are consumed as they come, a batch at a time.
     """
     parameters = parameters or DetectionParameters()
+    sights = look(frames, detector, face_detector, parameters)
+    return tracked(_told(sights, clip, on_progress), clip, parameters, several=JOINED in detector.name)
+
+
+def look(
+    frames: Iterable[Frame], detector: Detector, face_detector: FaceDetector, parameters: DetectionParameters
+) -> Iterator[Sight]:
+    """What is seen in each of the frames, which are consumed as they come, a batch at a time."""
+    upcoming = iter(frames)
+    while batch := list(islice(upcoming, parameters.batch)):
+        yield from _look(batch, detector, face_detector, parameters)
+
+
+def tracked(sights: Iterable[Sight], clip: Clip, parameters: DetectionParameters, *, several: bool) -> pd.DataFrame:
+    """The DETECTIONS table of what was seen, by time; `several`: more than one model looked for persons."""
     tracker = Tracker((clip.width, clip.height))
     rows: list[dict[str, Any]] = []
     times: list[float] = []
-    upcoming = iter(frames)
-    while batch := list(islice(upcoming, parameters.batch)):
-        for sight in _look(batch, detector, face_detector, parameters):
-            ids = tracker.update(sight.frame.time_s, sight.persons, sight.appearance)
-            rows += _rows(sight, ids, clip)
-            times.append(sight.frame.time_s)
-        if on_progress and clip.duration_s > 0:
-            on_progress(min(1.0, times[-1] / clip.duration_s))
-    rows = _without_chance_finds(rows, parameters, several=JOINED in detector.name)
+    for sight in sights:
+        ids = tracker.update(sight.frame.time_s, sight.persons, sight.appearance)
+        rows += _rows(sight, ids, clip)
+        times.append(sight.frame.time_s)
+    rows = _without_chance_finds(rows, parameters, several=several)
     table = DETECTIONS.frame(_numbered(rows))
     table.attrs["sampling"] = Sampling(clip.width, clip.height, clip.duration_s, _rate(times), tuple(times)).to_json()
-    if on_progress:
-        on_progress(1.0)
     return table
 
 
+def _told(sights: Iterable[Sight], clip: Clip, on_progress: Progress | None) -> Iterator[Sight]:
+    for sight in sights:
+        yield sight
+        if on_progress and clip.duration_s > 0:
+            on_progress(min(1.0, sight.frame.time_s / clip.duration_s))
+    if on_progress:
+        on_progress(1.0)
+
+
 @dataclass(frozen=True)
-class _Sight:
+class Moment:
+    """A frame without its pixels: ordinal among the samples, presentation time s, size px."""
+
+    sample: int
+    time_s: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Sight:
     """What was seen in one frame: persons (N) with their appearance (N, D), faces (M) and whose each is (-1: nobody's).
     Boxes are px of the frame."""
 
-    frame: Frame
+    frame: Moment
     persons: Boxes
     appearance: Floats
     faces: Faces
@@ -118,7 +146,7 @@ class _Sight:
 
 def _look(
     frames: Sequence[Frame], detector: Detector, face_detector: FaceDetector, parameters: DetectionParameters
-) -> Iterator[_Sight]:
+) -> Iterator[Sight]:
     images = [_shrunk(frame, parameters.long_side) for frame in frames]
     persons = [
         _in_frame(boxes, image, frame)
@@ -137,7 +165,8 @@ def _look(
     for at, frame in enumerate(frames):
         faces, face_of = assign_faces(persons[at], by_frame[at], parameters.same_face)
         looks = _appearances(frame, persons[at])
-        yield _Sight(frame, persons[at], looks, faces, face_of, (detector.name, face_detector.name))
+        moment = Moment(frame.sample, frame.time_s, frame.width, frame.height)
+        yield Sight(moment, persons[at], looks, faces, face_of, (detector.name, face_detector.name))
 
 
 def _shrunk(frame: Frame, long_side: int) -> Image:
@@ -268,7 +297,7 @@ def _shared(histogram: Floats) -> Floats:
     return np.asarray((padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4, np.float32)
 
 
-def _rows(sight: _Sight, ids: Sequence[int] | Any, clip: Clip) -> list[dict[str, Any]]:
+def _rows(sight: Sight, ids: Sequence[int] | Any, clip: Clip) -> list[dict[str, Any]]:
     """One row for each person of the sample (two views of one are one: the surer), and one for each face."""
     frame = sight.frame
     # A stream may change its size under way: the table has one.
@@ -304,7 +333,7 @@ def _rows(sight: _Sight, ids: Sequence[int] | Any, clip: Clip) -> list[dict[str,
     return rows
 
 
-def _row(frame: Frame, box: Floats, *, kind: str, track: int | None, confidence: float, source: str) -> dict[str, Any]:
+def _row(frame: Moment, box: Floats, *, kind: str, track: int | None, confidence: float, source: str) -> dict[str, Any]:
     x1, y1, x2, y2 = (float(v) for v in box)
     return {
         "sample": frame.sample,

@@ -42,7 +42,8 @@ def find_violence(tracks: list[TrackFeatures], parameters: BehaviorParameters) -
         pair = _pair(one, other, parameters)
         if pair is None:
             continue
-        if one.interval_s <= 1 / parameters.strike_rate_hz + 1e-3:
+        steps = np.diff(one.times_s[pair.a])
+        if (steps <= 1 / parameters.strike_rate_hz + 1e-3).any():
             found += _strikes(pair, parameters)
         if one.interval_s <= parameters.shove_s / 2 + 1e-3:
             found += _shoves(pair, parameters)
@@ -78,7 +79,8 @@ def _strikes(pair: _Pair, parameters: BehaviorParameters) -> list[Finding]:
     relative = (points[:, WRISTS, :2] - points[:, SHOULDERS, :2]) / pair.one.height[pair.a][:, None, None]
     steps = np.diff(times_s)
     speed = np.linalg.norm(np.diff(relative, axis=0), axis=-1) / steps[:, None]
-    speed[np.isnan(speed) | (speed > _FASTEST) | (steps > 1.5 * pair.one.interval_s)[:, None]] = 0.0
+    coarse = steps > 1 / p.strike_rate_hz + 1e-3
+    speed[np.isnan(speed) | (speed > _FASTEST) | coarse[:, None]] = 0.0
     close = _distance_to_body(pair)
     close = np.minimum(close[1:], close[:-1])
     near = np.minimum(pair.gap[1:], pair.gap[:-1]) <= p.near

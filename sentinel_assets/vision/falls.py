@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from sentinel_assets.vision.features import Array, Mask, TrackFeatures
 from sentinel_assets.vision.findings import Finding
 from sentinel_assets.vision.postures import POSTURES, UPRIGHT, Stretch, judged, looks_of, memberships
 from sentinel_assets.vision.skeleton import HIPS, middle
+from sentinel_assets.vision.zones import Zone
 
 _TIME_TOLERANCE_S = 0.1
 """Presentation times of samples a second apart differ from it by up to a frame."""
@@ -48,11 +50,11 @@ class _Descent:
 
 
 def judge_lying(
-    track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters
+    track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters, seats: Sequence[Zone] = ()
 ) -> tuple[list[Finding], list[Stretch]]:
     """What the lying in a timeline means, and the timeline without the time that those findings take.
 
-    A collapse begins where the person was last up, so the way down belongs to it.
+    A collapse begins where the person was last up, so the way down belongs to it. On a seat nobody collapses.
     """
     findings: list[Finding] = []
     rest: list[Stretch] = []
@@ -61,9 +63,12 @@ def judge_lying(
         lying = replace(stretches[first], last=stretches[last].last, end_s=stretches[last].end_s)
         recovered = last + 1 < len(stretches) and stretches[last + 1].posture in UPRIGHT
         descent = _descent(track, seen, stretches, first, parameters)
-        finding = _collapse(track, lying, descent, recovered, parameters) if descent is not None else None
+        seat = _seat_under(track, lying, seats)
+        fell = descent if seat is None else None
+        finding = _collapse(track, lying, fell, recovered, parameters) if fell is not None else None
         if finding is None:
             finding = _merely_lying(track, lying, descent, recovered, parameters)
+            finding = replace(finding, note=f"lies on the seat {seat}") if seat is not None else finding
         findings.append(finding)
     taken = [(f.start_s, f.end_s) for f in findings]
     for stretch in stretches:
@@ -72,6 +77,13 @@ def judge_lying(
         cuts = [f.start_s for f in findings if stretch.start_s < f.start_s < stretch.end_s]
         rest.append(replace(stretch, end_s=min(cuts)) if cuts else stretch)
     return findings, rest
+
+
+def _seat_under(track: TrackFeatures, lying: Stretch, seats: Sequence[Zone]) -> str | None:
+    """The seat on which the middle of the body lies for most of the time."""
+    boxes = track.boxes[lying.first : lying.last + 1]
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return next((seat.name for seat in seats if seat.contains(middles).mean() > 0.5), None)
 
 
 def _lyings(stretches: list[Stretch], parameters: BehaviorParameters) -> list[tuple[int, int]]:

@@ -30,7 +30,7 @@ class TrackFeatures:
     samples: NDArray[np.int64]
     times_s: Array
     interval_s: float
-    """Time between two samples of the video, s."""
+    """Usual time between two samples of the video while the track lasts, s."""
     boxes: Array
     """(N, 4) px."""
     cut: Mask
@@ -69,6 +69,8 @@ class TrackFeatures:
     """(N, 2) angle at the elbow; 180 = straight."""
     speed: Array
     """Net speed over the ground."""
+    facing: Array
+    """Where the body faces, degrees as the orientation in poses, averaged over the seconds around; nan = unknown."""
 
     def __len__(self) -> int:
         return len(self.times_s)
@@ -103,8 +105,13 @@ def measure(detections: pd.DataFrame, poses: pd.DataFrame, parameters: BehaviorP
                 remedy="materialize poses again",
             )
         points[track, sample] = _keypoints(keypoints, parameters.keypoint_score)
-    steps = np.diff(sampling.times_s)
-    interval_s = float(np.median(steps)) if len(steps) else 1 / sampling.rate_hz
+    directions = dict(
+        zip(
+            zip(owners, ordinals, strict=True),
+            zip(poses["orientation"].astype(float), poses["orientation_confidence"].astype(float), strict=True),
+            strict=True,
+        )
+    )
     raw = [
         _RawTrack(
             int(rows["track"].iloc[0]),
@@ -112,14 +119,25 @@ def measure(detections: pd.DataFrame, poses: pd.DataFrame, parameters: BehaviorP
             rows["time_s"].to_numpy(np.float64),
             rows[["x1", "y1", "x2", "y2"]].to_numpy(np.float64),
             np.array([points.get((int(rows["track"].iloc[0]), int(s)), _NO_KEYPOINTS) for s in rows["sample"]]),
+            np.array([directions.get((int(rows["track"].iloc[0]), int(s)), (np.nan, 0.0)) for s in rows["sample"]]),
         )
         for _, rows in people.groupby("track", sort=True)
     ]
     heights = standing_heights([(t.boxes, t.keypoints, t.times_s, _cut(t.boxes, sampling, parameters)) for t in raw])
     return [
-        _features(track, height, source, interval_s=interval_s, sampling=sampling, p=parameters)
+        _features(track, height, source, interval_s=_interval(track, sampling), sampling=sampling, p=parameters)
         for track, (height, source) in zip(raw, heights, strict=True)
     ]
+
+
+def _interval(track: _RawTrack, sampling: Sampling) -> float:
+    """The usual time between two samples of the video while the track lasts: it is sampled denser where people are."""
+    times = np.asarray(sampling.times_s)
+    during = times[(times >= track.times_s[0] - 1e-6) & (times <= track.times_s[-1] + 1e-6)]
+    for steps in (np.diff(during), np.diff(times)):
+        if len(steps):
+            return float(np.median(steps))
+    return 1 / sampling.rate_hz
 
 
 _NO_KEYPOINTS: Array = np.full((17, 3), np.nan)
@@ -132,6 +150,8 @@ class _RawTrack:
     times_s: Array
     boxes: Array
     keypoints: Array
+    directions: Array
+    """(N, 2) orientation in degrees and its confidence."""
 
 
 def _keypoints(numbers: object, least_score: float) -> Array:
@@ -202,7 +222,18 @@ def _features(
             long_side=max(sampling.width, sampling.height),
             p=p,
         ),
+        facing=_facing(track.times_s, track.directions, p.facing_window_s),
     )
+
+
+def _facing(times_s: Array, directions: Array, window_s: float) -> Array:
+    """(N,) mean direction around each sample, as unit vectors weighted by their confidences."""
+    weights = np.where(np.isnan(directions[:, 0]), 0.0, directions[:, 1])
+    angles = np.radians(np.nan_to_num(directions[:, 0]))
+    unit = np.column_stack([np.cos(angles), np.sin(angles)]) * weights[:, None]
+    sums = np.array([unit[window].sum(axis=0) for window in windows(times_s, window_s / 2)]).reshape(-1, 2)
+    degrees = np.degrees(np.arctan2(sums[:, 1], sums[:, 0])) % 360
+    return np.where(np.hypot(*sums.T) > 1e-6, degrees, np.nan)
 
 
 def _speed(

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-RULES_REVISION = 1
+RULES_REVISION = 2
 """Raised when a rule answers differently for the same features and parameters."""
 
 
@@ -31,6 +31,10 @@ class Finding:
     needs_review: bool = False
     other_track: int | None = None
     note: str = ""
+    frames: tuple[dict[str, Any], ...] = ()
+    """What was seen of the people at the start, the peak and the end: time, box, keypoints."""
+    camera: str = ""
+    """The camera whose zones and rules were used; empty where none is known."""
 
     def __post_init__(self) -> None:
         if not self.start_s <= self.peak_s <= self.end_s:
@@ -49,6 +53,10 @@ class Finding:
         }
         if self.note:
             evidence["note"] = self.note
+        if self.frames:
+            evidence["frames"] = list(self.frames)
+        if self.camera:
+            evidence["camera"] = self.camera
         return {
             "track": self.track,
             "other_track": self.other_track,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +12,9 @@ from sentinel_assets.vision.behavior_parameters import BehaviorParameters
 from sentinel_assets.vision.features import Array, Mask, TrackFeatures
 from sentinel_assets.vision.findings import Finding
 from sentinel_assets.vision.postures import Stretch
+from sentinel_assets.vision.skeleton import WRISTS
 from sentinel_assets.vision.windows import windows
+from sentinel_assets.vision.zones import Zone, apart_deg, bearing
 
 _NO_ZONES = "no shelf zones are known: a reach and a draw back, not seen to be of goods"
 _TIME_TOLERANCE_S = 0.1
@@ -33,8 +38,13 @@ def runs_of(mask: Mask) -> list[tuple[int, int]]:
     return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def find_picking(track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters) -> list[Finding]:
-    """A hand goes out, or down, and comes back within three seconds, while the person does not walk or lie."""
+def find_picking(
+    track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters, shelves: Sequence[Zone] = ()
+) -> list[Finding]:
+    """A hand goes out, or down, and comes back within three seconds, while the person does not walk or lie.
+
+    Where shelves are known, it must have been at one; that says what it reached for, and is believed more.
+    """
     p = parameters
     postures = postures_by_sample(track, stretches)
     out = _steady(track, np.nan_to_num(np.fmax(track.reach[:, 0], track.reach[:, 1]), nan=0.0))
@@ -55,27 +65,83 @@ def find_picking(track: TrackFeatures, stretches: list[Stretch], parameters: Beh
         peak = first + int(np.argmax(np.maximum(out, down)[first : last + 1]))
         clear = float(np.clip((max(out[peak], down[peak] + p.reach) - p.reach) / 0.15, 0, 1))
         lasting = float(np.clip((lasted + track.interval_s) / 1.0, 0, 1))
-        found.append(
-            Finding(
-                track=track.track,
-                behavior="picking",
-                start_s=float(track.times_s[before]),
-                peak_s=float(track.times_s[peak]),
-                end_s=float(track.times_s[after]),
-                confidence=p.picking_confidence * (0.5 + 0.3 * clear + 0.2 * lasting),
-                rule="picking",
-                values={
-                    "reach": round(float(out[peak]), 3),
-                    "hand_below_knee": round(float(down[peak]), 3),
-                    "reached_s": round(lasted + track.interval_s, 2),
-                    "posture": str(postures[peak]),
-                },
-                thresholds={"reach": p.reach, "retract_s": p.retract_s, "reach_speed": p.reach_speed},
-                samples=track.samples[before : after + 1].tolist(),
-                note=_NO_ZONES,
-            )
+        shelf = _shelf_reached(track, range(first, last + 1), shelves, p)
+        if shelves and shelf is None:
+            continue
+        pick = Finding(
+            track=track.track,
+            behavior="picking",
+            start_s=float(track.times_s[before]),
+            peak_s=float(track.times_s[peak]),
+            end_s=float(track.times_s[after]),
+            confidence=p.picking_confidence * (0.5 + 0.3 * clear + 0.2 * lasting),
+            rule="picking",
+            values={
+                "reach": round(float(out[peak]), 3),
+                "hand_below_knee": round(float(down[peak]), 3),
+                "reached_s": round(lasted + track.interval_s, 2),
+                "posture": str(postures[peak]),
+            },
+            thresholds={"reach": p.reach, "retract_s": p.retract_s, "reach_speed": p.reach_speed},
+            samples=track.samples[before : after + 1].tolist(),
+            note=_NO_ZONES,
         )
+        found.append(pick if shelf is None else _at_shelf(pick, *shelf, p))
     return found
+
+
+def shelf_facing(track: TrackFeatures, shelf: Zone, parameters: BehaviorParameters) -> Array:
+    """(N,) degrees between where the body faces and where the shelf is; nan where the body's direction is unknown."""
+    if shelf.bearing_deg is not None:
+        towards = np.full(len(track), shelf.bearing_deg)
+    else:
+        towards = bearing(track.feet, shelf.foot, parameters.foreshortening)
+    return apart_deg(track.facing, towards)
+
+
+def hand_to_shelf(track: TrackFeatures, shelf: Zone) -> Array:
+    """(N,) H from the nearer wrist to the shelf's polygon, 0 inside; nan where no wrist is seen."""
+    away = shelf.distance(track.keypoints[:, WRISTS, :2])
+    return np.fmin(away[:, 0], away[:, 1]) / track.height
+
+
+def _shelf_reached(
+    track: TrackFeatures, reach: range, shelves: Sequence[Zone], parameters: BehaviorParameters
+) -> tuple[Zone, float, float] | None:
+    """The shelf that the hand came nearest to, how near (H), and how far it was turned away from it (degrees)."""
+    rows = list(reach)
+    best: tuple[Zone, float, float] | None = None
+    for shelf in shelves:
+        near = hand_to_shelf(track, shelf)[rows]
+        if np.isnan(near).all() or float(np.nanmin(near)) > parameters.shelf_margin:
+            continue
+        turned = shelf_facing(track, shelf, parameters)[rows]
+        aside = float(np.nanmedian(turned)) if not np.isnan(turned).all() else np.nan
+        if best is None or float(np.nanmin(near)) < best[1]:
+            best = shelf, float(np.nanmin(near)), aside
+    return best
+
+
+def _at_shelf(pick: Finding, shelf: Zone, near: float, aside: float, parameters: BehaviorParameters) -> Finding:
+    """The reach, known to be at a shelf. A body that faces elsewhere reaches for something else, or past it."""
+    certainty = pick.confidence / parameters.picking_confidence * parameters.shelf_confidence
+    turned_away = aside > 2 * parameters.facing_deg
+    return replace(
+        pick,
+        confidence=certainty * (0.7 if turned_away else 1.0),
+        values={
+            **pick.values,
+            "shelf": shelf.name,
+            "hand_to_shelf": round(near, 3),
+            "facing_shelf_deg": None if np.isnan(aside) else round(aside, 1),
+        },
+        thresholds={
+            **pick.thresholds,
+            "shelf_margin": parameters.shelf_margin,
+            "facing_deg": parameters.facing_deg,
+        },
+        note="turned away from the shelf" if turned_away else "",
+    )
 
 
 def _steady(track: TrackFeatures, values: Array) -> Array:
@@ -98,10 +164,19 @@ def _neighbour(
 
 
 def find_theft(
-    track: TrackFeatures, stretches: list[Stretch], picks: list[Finding], parameters: BehaviorParameters
+    track: TrackFeatures,
+    stretches: list[Stretch],
+    picks: list[Finding],
+    parameters: BehaviorParameters,
+    *,
+    checkouts: Sequence[Zone] = (),
+    exits: Sequence[Zone] = (),
 ) -> list[Finding]:
     """A hand that stays at the own hip with a bent elbow, soon after picking, and was not there before. A suspicion for
-    a person to look at, never a verdict."""
+    a person to look at, never a verdict.
+
+    Who stays at a checkout afterwards is not suspected; who is seen to leave without that is suspected more.
+    """
     p = parameters
     hiding = _hiding(track, stretches, p)
     found: list[Finding] = []
@@ -140,7 +215,46 @@ def find_theft(
                 )
             )
             break
-    return found
+    weighed = (_weighed(track, theft, checkouts, exits, p) for theft in found)
+    return [theft for theft in weighed if theft is not None]
+
+
+def _weighed(
+    track: TrackFeatures,
+    theft: Finding,
+    checkouts: Sequence[Zone],
+    exits: Sequence[Zone],
+    parameters: BehaviorParameters,
+) -> Finding | None:
+    """The suspicion in the light of where the person went afterwards; None for somebody who stayed at a checkout."""
+    if not checkouts and not exits:
+        return theft
+    since = track.times_s >= theft.peak_s
+    lasting = np.append(np.diff(track.times_s), 0.0).clip(max=parameters.bridge_s)
+    paying = np.zeros(len(track), np.bool_)
+    for checkout in checkouts:
+        paying |= checkout.contains(track.feet)
+    at_checkout_s = float(lasting[since & paying].sum())
+    if checkouts and at_checkout_s >= parameters.checkout_s - _TIME_TOLERANCE_S:
+        return None
+    end = len(track) - 1
+    left = next((zone.name for zone in exits if zone.contains(track.feet[-2:]).any()), None)
+    values = {**theft.values, "at_checkout_s": round(at_checkout_s, 2) if checkouts else None, "left_by": left}
+    thresholds = {**theft.thresholds, "checkout_s": parameters.checkout_s}
+    if left is None or not checkouts:
+        note = "hand movements after picking; " + (
+            "was not seen to leave" if left is None else f"left by {left}, and no checkout is known"
+        )
+        return replace(theft, values=values, thresholds=thresholds, note=note)
+    return replace(
+        theft,
+        end_s=max(theft.end_s, float(track.times_s[end])),
+        confidence=theft.confidence / parameters.theft_confidence * parameters.unpaid_confidence,
+        values=values,
+        thresholds=thresholds,
+        samples=sorted({*theft.samples, int(track.samples[end])}),
+        note=f"left by {left} without a stay at a checkout; what was in the hand was not seen",
+    )
 
 
 def _hiding(track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters) -> Mask:

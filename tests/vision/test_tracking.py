@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sentinel_assets.vision.protocols import Boxes
 from sentinel_assets.vision.tracking import Tracker, TrackingParameters
+from tests.bench.rules import crossing_figures
 from tests.builders.tracks import Act, Actor, Camera, Scene, stay, walk
 
 RATES = (1.0, 2.0, 5.0, 10.0)
@@ -64,6 +65,13 @@ def test_six_people_who_cross_keep_their_ids(rate_hz: float) -> None:
         count += switches(seen)
         steps += sum(map(len, seen)) - 6
     assert count <= 0.03 * steps
+
+
+@pytest.mark.parametrize(("rate_hz", "least"), [(1.0, 0.85), (2.0, 0.9), (5.0, 0.95), (10.0, 0.95)])
+def test_the_identities_of_six_who_cross_agree(rate_hz: float, least: float) -> None:
+    """IDF1 as multi-object tracking measures it (Ristani 2016), mean of ten crossings."""
+    mean, _, _ = crossing_figures(rate_hz, seeds=10)
+    assert mean >= least
 
 
 @pytest.mark.parametrize("rate_hz", RATES)

@@ -1,0 +1,192 @@
+"""`sentinel explain`: an event's evidence replayed, in words, as JSON, and as a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+
+from resources.artifacts import ArtifactStore
+from resources.cameras import cameras
+from resources.footage import FootageStore
+from resources.settings import Settings
+from sentinel_assets.recipes import recipe
+from sentinel_assets.report import clock, reviewed_event
+from sentinel_assets.reviewing import find_event
+from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
+from sentinel_assets.vision.errors import SentinelError
+from sentinel_assets.vision.tables import DETECTIONS, POSES
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from resources.warehouse import Event, Video, Warehouse
+
+_SAME_TIME_S = 1e-3
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The rules of now over the stored tables. `outcome` is `same`, `changed` (another time, confidence or value) or
+    `gone`; `current` whether the event was made by the recipe that would be used now."""
+
+    outcome: str
+    current: bool
+    behavior: Mapping[str, Any] | None
+
+
+def explain_event(
+    warehouse: Warehouse, text: str, settings: Settings, *, picture: Path | None, as_json: bool, out: Console
+) -> None:
+    """Print the explanation; with `picture` also write the moments that the event rests on."""
+    video, event = find_event(warehouse, text)
+    store = ArtifactStore(settings.artifacts)
+    detections, poses = (store.read_table(table, video.partition_key) for table in (DETECTIONS, POSES))
+    again = replay(video, event, detections, poses)
+    if picture is not None:
+        with FootageStore(store).local_copy(video.partition_key) as path:
+            drawn = draw(path, event, detections, poses, show_faces=settings.show_faces)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        drawn.save(picture, "WEBP", quality=80)
+    said = warehouse.verdicts_of(warehouse.events(video.id)).get((video.id, event.event_key))
+    if as_json:
+        content = {
+            **reviewed_event(event, said),
+            "video": video.name,
+            "replay": {"outcome": again.outcome, "by_the_recipe_of_now": again.current, "behavior": again.behavior},
+            "picture": str(picture) if picture else None,
+        }
+        out.file.write(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+        return
+    for line in lines(video, event, again, said.verdict if said else None):
+        out.print(escape(line), soft_wrap=True, highlight=False)
+    if picture is not None:
+        out.print(escape(f"picture      {picture}"), soft_wrap=True, highlight=False)
+
+
+def replay(video: Video, event: Event, detections: pd.DataFrame, poses: pd.DataFrame) -> Replay:
+    """Run the rules of now over the tables that are stored, and look for this event among what they find."""
+    camera = cameras().of_video(video.name, video.uri)
+    behaviors = recognise_behaviors(
+        detections,
+        poses,
+        parameters=BehaviorParameters(),
+        camera=camera,
+        recorded_at=camera.recorded_at(video.name, video.uri) if camera else None,
+    )
+    current = event.recipes.get("behaviors") == recipe("behaviors").digest
+    rule = event.evidence.get("rule")
+    best: dict[str, Any] | None = None
+    for row in behaviors[(behaviors["behavior"] == event.event_type)].to_dict("records"):
+        evidence = json.loads(row["evidence"])
+        overlaps = row["start_s"] <= event.end_s and row["end_s"] >= event.timestamp
+        if row["track"] != event.track or evidence["rule"] != rule or not overlaps:
+            continue
+        shown = {
+            "start_s": row["start_s"],
+            "peak_s": row["peak_s"],
+            "end_s": row["end_s"],
+            "confidence": round(float(row["confidence"]), 4),
+            "values": evidence["values"],
+        }
+        if best is None or abs(row["start_s"] - event.timestamp) < abs(best["start_s"] - event.timestamp):
+            best = shown
+    if best is None:
+        return Replay("gone", current, None)
+    times = zip(
+        (best["start_s"], best["peak_s"], best["end_s"]), (event.timestamp, event.peak_s, event.end_s), strict=True
+    )
+    same = all(abs(a - b) <= _SAME_TIME_S for a, b in times)
+    same = same and abs(best["confidence"] - event.confidence) <= _SAME_TIME_S
+    same = same and best["values"] == dict(event.evidence.get("values", {}))
+    return Replay("same" if same else "changed", current, best)
+
+
+def lines(video: Video, event: Event, again: Replay, verdict: str | None) -> list[str]:
+    """The explanation for a person."""
+    evidence = event.evidence
+    told = [
+        f"{video.name}/{event.event_key}: {event.event_type}, {event.confidence:.0%} sure",
+        f"when         {clock(event.timestamp)}-{clock(event.end_s)}, clearest at {clock(event.peak_s)} "
+        f"({event.timestamp:.2f}, {event.peak_s:.2f}, {event.end_s:.2f} s)",
+        f"said         {event.description}",
+        f"rule         {evidence.get('rule')}, revision {evidence.get('revision')}"
+        + (f", zones of the camera {evidence['camera']}" if evidence.get("camera") else ""),
+    ]
+    told += _named("measured", evidence.get("values", {}))
+    told += _named("against", evidence.get("thresholds", {}))
+    if evidence.get("note"):
+        told.append(f"note         {evidence['note']}")
+    told.append(f"rests on     {len(evidence.get('samples', []))} samples; keypoints are kept of {_moments(event)}")
+    told += _named("recipes", event.recipes)
+    outcomes = {
+        "same": "the rules over the stored tables say the same again",
+        "changed": f"the rules over the stored tables now say something else: {json.dumps(again.behavior)}",
+        "gone": "the rules over the stored tables no longer say this",
+    }
+    origin = "made by the recipe of now" if again.current else "made by another recipe than would be used now"
+    told.append(f"replayed     {outcomes[again.outcome]}; {origin}")
+    if verdict or event.needs_review:
+        told.append(f"review       {verdict or 'asked for'}")
+    return told
+
+
+def draw(
+    path: Path, event: Event, detections: pd.DataFrame, poses: pd.DataFrame, *, show_faces: bool = False
+) -> Picture:
+    """The frames of the evidence side by side, with box and skeleton of its people.
+
+    Raises SentinelError where the event holds no frames, or the stored detections are not those it was made of.
+    """
+    from PIL import Image as Pillow
+
+    from sentinel_assets.previews import moments
+    from sentinel_assets.vision.frames import frames_at
+
+    frames: Sequence[Mapping[str, Any]] = event.evidence.get("frames") or ()
+    if not frames:
+        remedy = "It was made by an older version: analyse the video again"
+        raise SentinelError("its evidence holds no frames", where=event.event_key, remedy=remedy)
+    times = sorted({float(frame["time_s"]) for frame in frames})
+    people = {int(frame["track"]) for frame in frames}
+    near = [moments.sampled_near(detections, time_s) for time_s in times]
+    if any(found is None or abs(found - time_s) > _SAME_TIME_S for found, time_s in zip(near, times, strict=True)):
+        remedy = "Analyse the video again"
+        raise SentinelError("the stored detections are of other frames", where=event.event_key, remedy=remedy)
+    exact = [found for found in near if found is not None]
+    pictures = [
+        moments.draw(frame, detections, poses, _caption(event, frame.time_s), tracks=people, show_faces=show_faces)
+        for frame in frames_at(path, exact)
+    ]
+    gap = 6
+    width = sum(p.width for p in pictures) + gap * (len(pictures) - 1)
+    sheet = Pillow.new("RGB", (width, max(p.height for p in pictures)), "#fcfcfa")
+    x = 0
+    for drawn in pictures:
+        sheet.paste(drawn, (x, 0))
+        x += drawn.width + gap
+    return sheet
+
+
+def _caption(event: Event, time_s: float) -> str:
+    """Which moment it is: start, peak or end, whichever is nearest."""
+    named = {"start": event.timestamp, "peak": event.peak_s, "end": event.end_s}
+    return f"{event.event_type}: {min(named, key=lambda name: abs(named[name] - time_s))}"
+
+
+def _moments(event: Event) -> str:
+    frames = event.evidence.get("frames") or ()
+    times = sorted({float(frame["time_s"]) for frame in frames})
+    return ", ".join(f"{time_s:.2f} s" for time_s in times) or "none"
+
+
+def _named(title: str, values: Mapping[str, Any]) -> list[str]:
+    """`title` beside the first `name = value`, the others below."""
+    shown = [f"{name} = {'unknown' if value is None else value}" for name, value in sorted(values.items())]
+    return [f"{title if i == 0 else '':<12} {entry}" for i, entry in enumerate(shown)]

@@ -1,0 +1,46 @@
+"""The people in a video by the models and the sampling of the environment: the one call of all who want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from sentinel_assets import models
+from sentinel_assets.parameters import sampling
+from sentinel_assets.vision.adaptive import AdaptiveSampling
+from sentinel_assets.vision.adaptive_detections import detect_adaptively
+from sentinel_assets.vision.detections import DetectionParameters, detect_people
+from sentinel_assets.vision.frames import Clip, sample_frames
+
+
+def people_in(
+    path: Path,
+    clip: Clip,
+    *,
+    on_damage: Callable[[str], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> pd.DataFrame:
+    """The DETECTIONS table of the video."""
+    chosen = sampling()
+    detector, face_detector, parameters = models.detector(), models.face_detector(), DetectionParameters()
+    if isinstance(chosen, AdaptiveSampling):
+        return detect_adaptively(
+            path,
+            clip,
+            detector=detector,
+            face_detector=face_detector,
+            sampling=chosen,
+            parameters=parameters,
+            on_damage=on_damage,
+            on_progress=on_progress,
+        )
+    return detect_people(
+        sample_frames(path, chosen.rate_hz, on_damage=on_damage),
+        clip,
+        detector=detector,
+        face_detector=face_detector,
+        parameters=parameters,
+        on_progress=on_progress,
+    )
