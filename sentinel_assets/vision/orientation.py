@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sentinel_assets.vision.protocols import Floats
+from sentinel_assets.vision.protocols import Direction, Floats
 
 NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR, LEFT_SHOULDER, RIGHT_SHOULDER = range(7)
 LEFT_HIP, RIGHT_HIP = 11, 12
@@ -52,14 +51,6 @@ WORDS = (
     "back to the camera, turned right",
 )
 """Of the eight directions 0, 45, 90, ... degrees; left and right are the image's."""
-
-
-@dataclass(frozen=True)
-class Direction:
-    """`degrees` in [0, 360) and `confidence` in [0, 1]."""
-
-    degrees: float
-    confidence: float
 
 
 def orientation_of(keypoints: Floats) -> Direction | None:
