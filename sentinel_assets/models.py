@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resources.settings import Settings
-from resources.weights import MIRROR, Catalogue, ModelEntry
+from resources.weights import CATALOGUE, INSTEAD, MIRROR, Catalogue, ModelEntry
 from sentinel_assets.vision.errors import ModelError
 from sentinel_assets.vision.protocols import (
     AttributeModel,
@@ -31,18 +31,23 @@ from sentinel_assets.vision.protocols import (
 
 T = TypeVar("T")
 
+_SETTINGS = (CATALOGUE, INSTEAD, MIRROR)
+"""Environment variables, or beginnings of such, that choose catalogue, models and sources."""
+
 _built: dict[Hashable, Any] = {}
 _building = threading.RLock()
 
 
 def catalogue() -> Catalogue:
     """The catalogue, with the cache of weights and the mirror that the environment names now."""
-    return _catalogue(Settings.from_env().weights, os.environ.get(MIRROR))
+    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(_SETTINGS)))
+    return _catalogue(Settings.from_env().weights, environment)
 
 
 @cache
-def _catalogue(cache_folder: Path, mirror: str | None) -> Catalogue:
-    return Catalogue.load(cache=cache_folder, mirror=mirror)
+def _catalogue(cache_folder: Path, environment: tuple[tuple[str, str], ...]) -> Catalogue:
+    """One for each `environment`, which `Catalogue.load` reads."""
+    return Catalogue.load(cache=cache_folder)
 
 
 def ingredients(role: str, profile: str | None = None) -> list[dict[str, Any]]:

@@ -10,8 +10,9 @@ degrees, 90.7 % within 15, 96.9 % within 30 on COCO-MEBOW val) is for boxes draw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,9 +60,10 @@ class Mebow:
         batch: int = 32,
         precision: str | None = None,
         device: str | None = None,
-        size: HrnetSize | None = None,
+        size: HrnetSize | Mapping[str, Any] | None = None,
     ) -> None:
-        """`precision` "float32" computes so on a GPU too; `size` is for smaller networks than the published one."""
+        """`precision` "float32" computes so on a GPU too; `size` is for other networks than the published one."""
+        size = HrnetSize(**size) if isinstance(size, Mapping) else size or HrnetSize()
         self.name = name
         self._device, dtype = chosen_device(device)
         self._dtype = torch.float32 if precision == "float32" else dtype

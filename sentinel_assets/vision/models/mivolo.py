@@ -82,16 +82,16 @@ class Mivolo:
         batch: int = 32,
         precision: str | None = None,
         device: str | None = None,
-        size: VoloSize | None = None,
+        size: VoloSize | Mapping[str, Any] | None = None,
     ) -> None:
-        """`precision` "float32" computes so on a GPU too; `size` is for smaller networks than the published one."""
+        """`precision` "float32" computes so on a GPU too; `size` is for other networks than the published one."""
+        size = VoloSize(**size) if isinstance(size, Mapping) else size or VoloSize()
         self.name = name
         self._device, dtype = chosen_device(device)
         self._dtype = torch.float32 if precision == "float32" else dtype
         held = converted(weights, lambda path: read_mivolo(path, size), dtype=self._dtype)
         self.scale = AgeScale(*(float(held.facts[key]) for key in ("min_age", "max_age", "avg_age")))
         self.with_bodies, self.outputs = bool(held.facts["with_bodies"]), int(held.facts["outputs"])
-        size = size or VoloSize()
         self.side = size.side
         self.network = assembled(
             lambda: mivolo_network(size, with_bodies=self.with_bodies, outputs=self.outputs),
