@@ -64,8 +64,9 @@ class PersonFaceDetector:
 
     @property
     def network(self) -> Any:
-        """The torch module that predicts."""
-        return self._yolo.model
+        """The torch module that predicts: after the first images, ultralytics' fused copy of the one in the file."""
+        predictor = self._yolo.predictor
+        return predictor.model if predictor is not None else self._yolo.model
 
     def detect(self, images: Sequence[Image]) -> list[Boxes]:
         return [people.persons for people in self.detect_people(images)]
