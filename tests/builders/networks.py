@@ -56,12 +56,14 @@ def write_mivolo(path: Path, seed: int = 0, **changes: Any) -> Path:
     return path
 
 
-def write_person_face(path: Path, names: Mapping[int, str] | None = None, seed: int = 0) -> Path:
-    """A YOLOv8n of two classes in the structure of `yolov8x_person_face.pt`; it sees people in many places."""
+def write_person_face(
+    path: Path, names: Mapping[int, str] | None = None, seed: int = 0, *, architecture: str = "yolov8n.yaml"
+) -> Path:
+    """A small YOLOv8 of two classes in the structure of `yolov8x_person_face.pt`; it sees people in many places."""
     from sentinel_assets.vision.models import ultralytics_loader  # noqa: F401, I001 - its switches come before ultralytics
     from ultralytics.nn.tasks import DetectionModel
 
-    network = DetectionModel("yolov8n.yaml", ch=3, nc=len(names or "pf"), verbose=False)
+    network = DetectionModel(architecture, ch=3, nc=len(names or "pf"), verbose=False)
     state = seeded(network, seed)
     for name, tensor in network.state_dict().items():
         if ".dfl." in name:
