@@ -36,7 +36,7 @@ def small_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document["models"]["mebow"]["options"] = {
         "size": {k: list(v) if isinstance(v, tuple) else v for k, v in HRNET.items()}
     }
-    document["models"]["yolov8x-person-face"]["options"] = {"image_size": 320, "confidence": 0.9}
+    document["models"]["yolov8x-person-face"]["options"] = {"image_size": 320, "confidence": 0.97}
     path = tmp_path_factory.mktemp("catalogue") / "models.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
