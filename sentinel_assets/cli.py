@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
-from resources.settings import Settings
+from resources.settings import Profile, Settings
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.tables import BEHAVIORS
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
+
+PROFILES = get_args(Profile)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -73,7 +75,7 @@ def cli() -> None:
 @click.argument("paths", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--again", is_flag=True, help="Make everything again, also what is up to date.")
 @click.option("--partial", is_flag=True, help="Analyse what is there of a truncated file instead of refusing it.")
-@click.option("--profile", type=click.Choice(["cpu", "permissive"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--profile", type=click.Choice(PROFILES), help="Which models (or SENTINEL_PROFILE).")
 @click.option("--rate", type=float, metavar="HZ", help="Frames looked at in a second (or SENTINEL_SAMPLE_RATE; 1).")
 @json_option
 def analyze(
@@ -90,7 +92,7 @@ def analyze(
 
 @cli.command()
 @click.argument("path", metavar="[VIDEO]", required=False, type=click.Path(path_type=Path))
-@click.option("--profile", type=click.Choice(["cpu", "permissive"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--profile", type=click.Choice(PROFILES), help="Which models (or SENTINEL_PROFILE).")
 def demo(path: Path | None, profile: str | None) -> None:
     """Analyse a clip (default: a sample that it composes), print its events, and search them in English and Korean."""
     _choose(profile, None)
@@ -286,25 +288,38 @@ def list_models(as_json: bool) -> None:
 
 
 @models_group.command()
-@click.option("--profile", type=click.Choice(["cpu", "permissive"]), help="Which models (or SENTINEL_PROFILE).")
+@click.option("--profile", type=click.Choice(PROFILES), help="Which models (or SENTINEL_PROFILE).")
+@click.option(
+    "--accept-licence", "licences", metavar="NAME", multiple=True, help="Accept a restricted licence, once; repeatable."
+)
+@click.option(
+    "--from", "mirror", metavar="PLACE", help="Folder, s3:// or https:// prefix to look in (or SENTINEL_MODELS_MIRROR)."
+)
 @json_option
-def pull(profile: str | None, as_json: bool) -> None:
-    """Fetch and verify the weights of the profile."""
+def pull(profile: str | None, licences: tuple[str, ...], mirror: str | None, as_json: bool) -> None:
+    """Fetch and verify the weights of the profile. What broke off goes on where it was."""
     _choose(profile, None)
+    from resources.weights import Catalogue
     from sentinel_assets import report
-    from sentinel_assets.session import fetch_weights_with_bar
+    from sentinel_assets.session import pull_weights_with_bar
 
-    paths = fetch_weights_with_bar(Settings.from_env(), err)
+    paths = pull_weights_with_bar(Settings.from_env(), err, licences=licences, mirror=mirror)
     if as_json:
         report.print_json(out, {name: str(path) for name, path in paths.items()})
-    else:
-        out.print(f"{len(paths)} models of profile {Settings.from_env().profile} are here, their sha256 verified.")
+        return
+    out.print(f"{len(paths)} models of profile {Settings.from_env().profile} are here, their sha256 verified.")
+    for entry in Catalogue.load().members(Settings.from_env().profile):
+        if entry.is_locked:
+            out.print(f"  {entry.name} is locked to what was pulled first: sha256 {entry.sha256}", highlight=False)
 
 
 @models_group.command()
 @json_option
 def verify(as_json: bool) -> None:
-    """Compare the weights that are here with the catalogue's sha256; exit code 1 where one differs."""
+    """Compare the weights that are here with the catalogue's sha256, or with that of their first pull (locked).
+
+    The exit code is 1 where one differs.
+    """
     from resources.weights import Catalogue, State
     from sentinel_assets import report
 

@@ -15,11 +15,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resources.settings import Settings
-from resources.weights import MIRROR, Catalogue, ModelEntry
+from resources.weights import CATALOGUE, INSTEAD, MIRROR, Catalogue, ModelEntry
 from sentinel_assets.vision.errors import ModelError
-from sentinel_assets.vision.protocols import AttributeModel, Describer, Detector, FaceDetector, PoseModel, TextEncoder
+from sentinel_assets.vision.protocols import (
+    AttributeModel,
+    BodyModel,
+    Describer,
+    Detector,
+    FaceDetector,
+    PeopleDetector,
+    PersonAttributeModel,
+    PoseModel,
+    TextEncoder,
+)
 
 T = TypeVar("T")
+
+_SETTINGS = (CATALOGUE, INSTEAD, MIRROR)
+"""Environment variables, or beginnings of such, that choose catalogue, models and sources."""
 
 _built: dict[Hashable, Any] = {}
 _building = threading.RLock()
@@ -27,12 +40,14 @@ _building = threading.RLock()
 
 def catalogue() -> Catalogue:
     """The catalogue, with the cache of weights and the mirror that the environment names now."""
-    return _catalogue(Settings.from_env().weights, os.environ.get(MIRROR))
+    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(_SETTINGS)))
+    return _catalogue(Settings.from_env().weights, environment)
 
 
 @cache
-def _catalogue(cache_folder: Path, mirror: str | None) -> Catalogue:
-    return Catalogue.load(cache=cache_folder, mirror=mirror)
+def _catalogue(cache_folder: Path, environment: tuple[tuple[str, str], ...]) -> Catalogue:
+    """One for each `environment`, which `Catalogue.load` reads."""
+    return Catalogue.load(cache=cache_folder)
 
 
 def ingredients(role: str, profile: str | None = None) -> list[dict[str, Any]]:
@@ -40,37 +55,50 @@ def ingredients(role: str, profile: str | None = None) -> list[dict[str, Any]]:
     code of ours) and options, as JSON types. Loads no model and fetches nothing."""
     return [
         {"name": e.name, "version": e.version, "sha256": e.sha256, "options": dict(e.options)}
-        for e in _entries(role, profile)
+        for e in _entries(role, profile, least=0)
     ]
 
 
-def detector(profile: str | None = None) -> Detector:
-    """Finds persons; where the profile names several models, their union."""
+def detector(profile: str | None = None) -> Detector | PeopleDetector:
+    """Finds persons; where the profile names several models, their union. A single one may find faces too."""
     from sentinel_assets.vision.models.union import UnionDetector
 
-    adapters: dict[str, Callable[..., Detector]] = {"yolo": _yolo_detector, "movenet": _movenet_detector}
+    adapters: dict[str, Callable[..., Detector]] = {
+        "yolo": _yolo_detector,
+        "movenet": _movenet_detector,
+        "person-face": _person_face_detector,
+    }
     found = [_one(e, adapters) for e in _entries("detector", profile)]
     return found[0] if len(found) == 1 else UnionDetector(found)
 
 
-def face_detector(profile: str | None = None) -> FaceDetector:
+def face_detector(profile: str | None = None) -> FaceDetector | None:
+    """None where the profile names none, as its detector finds faces itself."""
+    if not _entries("face_detector", profile, least=0):
+        return None
     return _one(_single("face_detector", profile), {"centerface": _centerface})
 
 
-def attribute_model(profile: str | None = None) -> AttributeModel:
-    """Age and gender; its two networks are named in this order."""
+def attribute_model(profile: str | None = None) -> AttributeModel | PersonAttributeModel:
+    """Age and gender: one model, or a network for each, named in this order."""
     entries = _entries("attributes", profile)
-    adapters = {e.adapter for e in entries}
-    if adapters != {"age-gender"} or len(entries) != 2:
+    if len(entries) == 1 and entries[0].adapter == "mivolo":
+        return _shared(entries, _mivolo)
+    if {e.adapter for e in entries} != {"age-gender"} or len(entries) != 2:
         raise ModelError(
-            f"attributes are {[e.name for e in entries]}, expected an age and a gender network", where="models.yaml"
+            f"attributes are {[e.name for e in entries]}, expected an age and a gender network, or one that tells both",
+            where="models.yaml",
         )
     return _shared(entries, _age_gender)
 
 
-def pose_models(profile: str | None = None) -> list[PoseModel]:
+def pose_models(profile: str | None = None) -> list[PoseModel | BodyModel]:
     """In the order in which they are to be asked."""
-    adapters: dict[str, Callable[..., PoseModel]] = {"movenet": _movenet_poses, "yolo-pose": _yolo_poses}
+    adapters: dict[str, Callable[..., PoseModel | BodyModel]] = {
+        "movenet": _movenet_poses,
+        "yolo-pose": _yolo_poses,
+        "mebow": _mebow,
+    }
     return [_one(e, adapters) for e in _entries("pose", profile)]
 
 
@@ -84,13 +112,13 @@ def text_encoder(profile: str | None = None) -> TextEncoder:
 
 def needs_weights(role: str, profile: str | None = None) -> bool:
     """Whether a profile's model of that role is a network, and no code of ours alone. Loads none."""
-    return any(e.has_weights for e in _entries(role, profile))
+    return any(e.has_weights for e in _entries(role, profile, least=0))
 
 
-def _entries(role: str, profile: str | None) -> list[ModelEntry]:
+def _entries(role: str, profile: str | None, *, least: int = 1) -> list[ModelEntry]:
     chosen = profile or Settings.from_env().profile
     entries = catalogue().profile(chosen).get(role)
-    if not entries:
+    if entries is None or len(entries) < least:
         raise ModelError(f"profile {chosen} names no model for the role {role}", where="models.yaml")
     return entries
 
@@ -174,6 +202,37 @@ def _e5(weights: Path, *, name: str, **options: Any) -> TextEncoder:
     from sentinel_assets.vision.models.e5 import E5
 
     return E5(weights, **options)
+
+
+def _person_face_detector(weights: Path, *, name: str, **options: Any) -> Detector:
+    _needs(name, "torch", "ultralytics")
+    from sentinel_assets.vision.models.person_face import PersonFaceDetector
+
+    return PersonFaceDetector(weights, name=name, **options)
+
+
+def _mivolo(weights: Path, *, name: str, **options: Any) -> PersonAttributeModel:
+    _needs(name, "torch", "timm", "safetensors")
+    from sentinel_assets.vision.models.mivolo import Mivolo
+
+    return Mivolo(weights, name=name, **options)
+
+
+def _mebow(weights: Path, *, name: str, **options: Any) -> BodyModel:
+    _needs(name, "torch", "safetensors")
+    from sentinel_assets.vision.models.mebow import Mebow
+
+    return Mebow(weights, name=name, **options)
+
+
+def _needs(name: str, *packages: str) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ModelError(
+            f"{' and '.join(missing)} not installed",
+            where=name,
+            remedy="Install with the extra `gpu`, or choose SENTINEL_PROFILE=cpu",
+        )
 
 
 def _needs_ultralytics(name: str) -> None:

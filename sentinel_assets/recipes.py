@@ -39,6 +39,8 @@ class Stage:
 
 
 _READING = ("frames", "gop", "decoding", "containers", "pixels")
+_PUBLISHED = ("models.batches", "models.checkpoints", "models.conversions")
+"""How checkpoints that others published are read and run."""
 
 STAGES: Mapping[str, Stage] = {
     "detections": Stage(
@@ -54,6 +56,8 @@ STAGES: Mapping[str, Stage] = {
             "models.yolo",
             "models.movenet",
             "models.centerface",
+            "models.person_face",
+            *_PUBLISHED,
             "models.ultralytics_loader",
         ),
         roles=("detector", "face_detector"),
@@ -61,7 +65,16 @@ STAGES: Mapping[str, Stage] = {
     ),
     "demographics": Stage(
         revision=1,
-        modules=(*_READING, "demographics", "models.age_gender"),
+        modules=(
+            *_READING,
+            "demographics",
+            "sightings",
+            "models.age_gender",
+            "models.mivolo",
+            "models.mivolo_network",
+            "models.face_body",
+            *_PUBLISHED,
+        ),
         roles=("attributes",),
         parameters=(DemographicsParameters,),
     ),
@@ -74,6 +87,9 @@ STAGES: Mapping[str, Stage] = {
             "models.movenet",
             "models.yolo_pose",
             "models.ultralytics_loader",
+            "models.mebow",
+            "models.hrnet",
+            *_PUBLISHED,
         ),
         roles=("pose",),
         parameters=(PoseParameters,),

@@ -118,10 +118,13 @@ def model_row(catalogue: Catalogue, entry: ModelEntry) -> dict[str, Any]:
         "roles": list(entry.roles),
         "profiles": uses,
         "licence": entry.licence,
+        "accept_licence": entry.accept,
         "state": str(catalogue.verify(entry)),
         "size_bytes": entry.size,
         "sha256": entry.sha256,
         "sources": list(entry.sources),
+        "published_as": list(entry.published_as),
+        "published_at": entry.published_at,
         "purpose": entry.purpose,
     }
 

@@ -18,7 +18,7 @@ from resources.settings import Settings
 from resources.warehouse import Video, Warehouse, connect
 from resources.weights import Catalogue
 from sentinel_assets import report
-from sentinel_assets.analysis import Outcome, analyse, fetch_weights
+from sentinel_assets.analysis import Outcome, analyse, fetch_weights, pull_weights
 from sentinel_assets.development import ended_by_signals, whole_system
 from sentinel_assets.search import search_hits
 from sentinel_assets.vision.errors import SentinelError, StoreUnavailable
@@ -132,12 +132,26 @@ def serve(port: int | None, *, out: Console, err: Console) -> int:
 
 def fetch_weights_with_bar(settings: Settings, err: Console) -> dict[str, Path]:
     """All weights of the profile, verified; what is not here yet is fetched, with a bar where a person watches."""
+    with _weights_bar(err) as on_progress:
+        return fetch_weights(settings.profile, on_progress)
+
+
+def pull_weights_with_bar(
+    settings: Settings, err: Console, *, licences: Sequence[str], mirror: str | None
+) -> dict[str, Path]:
+    with _weights_bar(err) as on_progress:
+        return pull_weights(settings.profile, on_progress, licences=licences, mirror=mirror)
+
+
+@contextmanager
+def _weights_bar(err: Console) -> Iterator[Callable[[str, float], None]]:
     if not err.is_terminal:
-        return fetch_weights(settings.profile, lambda _name, _fraction: None)
+        yield lambda _name, _fraction: None
+        return
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=err, transient=True
     ) as bar:
-        return fetch_weights(settings.profile, VideoBar(bar).fetching)
+        yield VideoBar(bar).fetching
 
 
 class VideoBar:

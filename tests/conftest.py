@@ -36,6 +36,16 @@ def footage() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def oracle() -> Path:
+    """The folder of goldens that the reference implementations made: SENTINEL_ORACLE, or shared/oracle beside the
+    checkout; skips where there is none."""
+    folder = Path(os.environ.get("SENTINEL_ORACLE") or _CHECKOUT.parent / "shared" / "oracle")
+    if not folder.is_dir():
+        pytest.skip("no folder of the reference implementations' goldens (SENTINEL_ORACLE)")
+    return folder
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="Write the recorded results anew; review the diff.")
 

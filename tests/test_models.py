@@ -41,9 +41,9 @@ def test_models_are_named_as_in_the_catalogue() -> None:
     assert models.describer("cpu").name == "template-en"
 
 
-def test_the_gpu_profile_says_that_it_is_not_there() -> None:
-    with pytest.raises(ModelError, match="profile 'gpu'"):
-        models.detector("gpu")
+def test_an_unknown_profile_is_refused() -> None:
+    with pytest.raises(ModelError, match="profile 'tpu'"):
+        models.detector("tpu")
 
 
 LIGHT = """

@@ -13,7 +13,7 @@ import pandas as pd
 from sentinel_assets.vision.adaptive import AdaptiveSampling, candidates, frames_from, instants, spans_around
 from sentinel_assets.vision.detections import DetectionParameters, Progress, Sight, look, tracked
 from sentinel_assets.vision.frames import Clip, sample_frames
-from sentinel_assets.vision.protocols import JOINED, Detector, FaceDetector
+from sentinel_assets.vision.protocols import JOINED, Detector, FaceDetector, PeopleDetector
 from sentinel_assets.vision.tracking import Tracker
 
 _SAME_TIME_S = 1e-6
@@ -23,8 +23,8 @@ def detect_adaptively(
     path: Path,
     clip: Clip,
     *,
-    detector: Detector,
-    face_detector: FaceDetector,
+    detector: Detector | PeopleDetector,
+    face_detector: FaceDetector | None,
     sampling: AdaptiveSampling,
     parameters: DetectionParameters | None = None,
     on_damage: Callable[[str], None] | None = None,

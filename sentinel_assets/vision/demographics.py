@@ -1,4 +1,5 @@
-"""Age and gender of each track, from its best faces; what they do not show is unknown, with the reason."""
+"""Age and gender of each track, from its best faces, or from its best views of face and body where the model looks at
+both; what they do not show is unknown, with the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from sentinel_assets.vision.frames import Frame, frames_at
-from sentinel_assets.vision.protocols import AttributeModel, Attributes, FaceCrop, Floats
+from sentinel_assets.vision.protocols import (
+    AttributeModel,
+    Attributes,
+    FaceCrop,
+    Floats,
+    PersonAttributeModel,
+    PersonCrop,
+)
+from sentinel_assets.vision.sightings import Limits, best_sightings, scenes_of, trust_of, with_usable_face
 from sentinel_assets.vision.tables import DEMOGRAPHICS, UNKNOWN, Sampling
 
 
@@ -50,6 +59,22 @@ class DemographicsParameters:
             raise ValueError("faces and full_face_height must be above 0")
 
 
+PERSONS_AT_ONCE = 64
+"""Cut-outs that a model of face and body is given together; 0.3 MB each."""
+
+
+_NO_LANDMARKS = np.full((5, 2), np.nan, np.float32)
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """What a model said of one picture of a track, and what the picture allows, [0, 1]."""
+
+    attributes: Attributes
+    trust: float
+    shows_face: bool = True
+
+
 @dataclass(frozen=True)
 class _Face:
     """A face of a track: when it was seen, its box (4,) and landmarks (5, 2), px of the clip, and how good it is."""
@@ -77,31 +102,83 @@ def estimate_demographics(
     path: Path,
     detections: pd.DataFrame,
     *,
-    attribute_model: AttributeModel,
+    attribute_model: AttributeModel | PersonAttributeModel,
     parameters: DemographicsParameters | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
     """The DEMOGRAPHICS table: one row for each track of `detections`, in order of the track.
 
-    Only the frames of the chosen faces are decoded; none, where no face is large enough.
+    Only the frames of the chosen faces or persons are decoded; none, where none is large enough.
     """
     parameters = parameters or DemographicsParameters()
-    faces = _faces(detections)
+    report = on_progress or _ignore
     tracks = sorted(int(t) for t in detections.loc[detections["kind"] == "person", "track"].unique())
-    chosen = {track: _best(faces.get(track, []), parameters) for track in tracks}
-    wanted = sorted((face for some in chosen.values() for face in some), key=lambda face: face.time_s)
-    estimates: dict[int, list[tuple[_Face, Attributes]]] = {track: [] for track in tracks}
-    if wanted:
-        size = Sampling.of(detections)
-        for done, (face, crop) in enumerate(_crops(path, wanted, (size.width, size.height), parameters), start=1):
-            (attributes,) = attribute_model.estimate([crop])
-            estimates[face.track].append((face, attributes))
-            if on_progress:
-                on_progress(done / len(wanted))
-    rows = [_row(track, faces.get(track, []), estimates[track], parameters) for track in tracks]
-    if on_progress:
-        on_progress(1.0)
+    seen = _faces(detections)
+    faces = {track: seen.get(track, []) for track in tracks}
+    estimates: dict[int, list[_Estimate]] = {track: [] for track in tracks}
+    if isinstance(attribute_model, PersonAttributeModel):
+        found = _of_persons(path, detections, attribute_model, parameters, report)
+        why_none = _why_no_person
+    else:
+        found = _of_faces(path, detections, faces, attribute_model, parameters, report)
+        why_none = _why_no_face
+    for track, estimate in found:
+        estimates[track].append(estimate)
+    rows = [_row(track, faces[track], estimates[track], parameters, why_none) for track in tracks]
+    report(1.0)
     return DEMOGRAPHICS.frame(rows)
+
+
+def _of_faces(
+    path: Path,
+    detections: pd.DataFrame,
+    faces: dict[int, list[_Face]],
+    model: AttributeModel,
+    parameters: DemographicsParameters,
+    report: Callable[[float], None],
+) -> Iterator[tuple[int, _Estimate]]:
+    wanted = sorted((face for seen in faces.values() for face in _best(seen, parameters)), key=lambda face: face.time_s)
+    if not wanted:
+        return
+    size = Sampling.of(detections)
+    for done, (face, crop) in enumerate(_crops(path, wanted, (size.width, size.height), parameters), start=1):
+        (attributes,) = model.estimate([crop])
+        yield face.track, _Estimate(attributes, _trust(face, parameters))
+        report(done / len(wanted))
+
+
+def _of_persons(
+    path: Path,
+    detections: pd.DataFrame,
+    model: PersonAttributeModel,
+    parameters: DemographicsParameters,
+    report: Callable[[float], None],
+) -> Iterator[tuple[int, _Estimate]]:
+    limits = Limits(parameters.least_face_height, parameters.full_face_height, parameters.least_face_score)
+    best = best_sightings(detections, limits, parameters.faces)
+    wanted = [one for some in best.values() for one in some]
+    waiting: list[tuple[int, PersonCrop, float]] = []
+    done = 0
+
+    def answered() -> Iterator[tuple[int, _Estimate]]:
+        nonlocal done
+        answers = model.estimate_crops([crop for _, crop, _ in waiting])
+        for (track, crop, trust), attributes in zip(waiting, answers, strict=True):
+            if attributes is not None:
+                yield track, _Estimate(attributes, trust, crop.face is not None)
+        done += len(waiting)
+        waiting.clear()
+        report(done / len(wanted))
+
+    for sightings, moment, scene in scenes_of(path, detections, wanted):
+        asked = [one.person for one in sightings]
+        for one, whole in zip(sightings, model.crop(scene, asked), strict=True):
+            crop = with_usable_face(whole, moment, limits)
+            waiting.append((one.track, crop, trust_of(crop, one.person, moment, limits)))
+        if len(waiting) >= PERSONS_AT_ONCE:
+            yield from answered()
+    if waiting:
+        yield from answered()
 
 
 def frontality(landmarks: Floats, face_height: float) -> float:
@@ -125,7 +202,8 @@ def _faces(detections: pd.DataFrame) -> dict[int, list[_Face]]:
     rows = detections[(detections["kind"] == "face") & detections["track"].notna()]
     for row in rows.sort_values("time_s").to_dict("records"):
         box = np.array([row["x1"], row["y1"], row["x2"], row["y2"]], np.float32)
-        landmarks = np.asarray(row["landmarks"], np.float32).reshape(5, 2)
+        known = row["landmarks"] is not None
+        landmarks = np.asarray(row["landmarks"], np.float32).reshape(5, 2) if known else _NO_LANDMARKS
         face = _Face(int(row["track"]), float(row["time_s"]), box, landmarks, float(row["confidence"]))
         found.setdefault(face.track, []).append(face)
     return found
@@ -138,6 +216,7 @@ def _best(faces: Sequence[_Face], parameters: DemographicsParameters) -> list[_F
         for face in faces
         if face.height >= parameters.least_face_height
         and face.score >= parameters.least_face_score
+        and not np.isnan(face.landmarks).any()
         and (face.frontality >= parameters.least_frontality or face.height >= parameters.turned_face_height)
     ]
     return sorted(fit, key=lambda face: (-face.quality, face.time_s))[: parameters.faces]
@@ -164,7 +243,11 @@ def _crop(frame: Frame, face: _Face, size: tuple[int, int], margin: float) -> Fa
 
 
 def _row(
-    track: int, seen: Sequence[_Face], estimates: Sequence[tuple[_Face, Attributes]], parameters: DemographicsParameters
+    track: int,
+    seen: Sequence[_Face],
+    estimates: Sequence[_Estimate],
+    parameters: DemographicsParameters,
+    why_none: Callable[[Sequence[_Face], DemographicsParameters], str],
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "track": track,
@@ -174,20 +257,21 @@ def _row(
         "age_confidence": 0.0,
         "gender": UNKNOWN,
         "gender_confidence": 0.0,
-        "faces_used": len(estimates),
+        "faces_used": sum(estimate.shows_face for estimate in estimates),
         "face_height": max((face.height for face in seen), default=None),
         "reason": "",
     }
     if not estimates:
-        return {**row, "reason": _why_no_face(seen, parameters)}
-    trust = np.array([_trust(face, parameters) for face, _ in estimates])
+        return {**row, "reason": why_none(seen, parameters)}
+    trust = np.array([estimate.trust for estimate in estimates])
+    attributes = [estimate.attributes for estimate in estimates]
     reasons = []
-    age = _fused_age(trust, [a for _, a in estimates], parameters)
+    age = _fused_age(trust, attributes, parameters)
     if age["age_confidence"] >= parameters.least_age_confidence:
         row |= age
     else:
         reasons.append(f"age confidence {age['age_confidence']:.2f}, {parameters.least_age_confidence:.2f} needed")
-    gender, confidence = _fused_gender(trust, [a for _, a in estimates])
+    gender, confidence = _fused_gender(trust, attributes)
     if confidence >= parameters.least_gender_confidence:
         row |= {"gender": gender, "gender_confidence": confidence}
     else:
@@ -203,6 +287,10 @@ def _why_no_face(seen: Sequence[_Face], parameters: DemographicsParameters) -> s
         # Cut, not rounded: 31.6 px must not read as the 32 that are needed.
         return f"largest face {int(largest)} px, {parameters.least_face_height:.0f} needed"
     return f"no face of {parameters.least_face_height:.0f} px or more is clear and turned to the camera"
+
+
+def _why_no_person(seen: Sequence[_Face], parameters: DemographicsParameters) -> str:
+    return f"{_why_no_face(seen, parameters)}, and the body is small or hidden"
 
 
 def _trust(face: _Face, parameters: DemographicsParameters) -> float:
@@ -221,14 +309,23 @@ def _fused_age(
     weight = confidence / confidence.sum() if confidence.sum() > 0 else np.full(len(ages), 1 / len(ages))
     age = _weighted_median(ages, weight)
     spread = float(np.sqrt((weight * (ages - age) ** 2).sum()))
-    half = float(np.hypot(spread, parameters.age_error))
-    agreement = parameters.age_error / half if half > 0 else 1.0
+    error = _age_error(weight, attributes, parameters)
+    half = float(np.hypot(spread, error))
+    agreement = error / half if half > 0 else 1.0
     return {
         "age": age,
         "age_low": max(0.0, age - half),
         "age_high": age + half,
         "age_confidence": float((weight * confidence).sum()) * agreement,
     }
+
+
+def _age_error(weight: Any, attributes: Sequence[Attributes], parameters: DemographicsParameters) -> float:
+    """Years: what the model says of itself, else the parameter."""
+    errors = [a.age_error for a in attributes]
+    if all(error is None for error in errors):
+        return parameters.age_error
+    return float(weight @ np.array([parameters.age_error if error is None else error for error in errors]))
 
 
 def _weighted_median(values: Any, weights: Any) -> float:
@@ -250,3 +347,7 @@ def _fused_gender(trust: Floats | Any, attributes: Sequence[Attributes]) -> tupl
     vote = float((confidence * sides).sum() / confidence.sum())
     sure = float((confidence * confidence).sum() / confidence.sum())
     return ("male" if vote > 0 else "female"), abs(vote) * sure
+
+
+def _ignore(fraction: float) -> None:
+    """Nobody watches."""

@@ -1,7 +1,7 @@
 """Persons and their faces in the sampled frames of a video, joined to tracks.
 
 Persons are looked for in whole frames; faces in the head of each person, enlarged, where a face of 14 px is found that
-no face detector sees in the whole frame.
+no face detector sees in the whole frame. A detector that finds both looks at whole frames only.
 """
 
 from __future__ import annotations
@@ -18,11 +18,23 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from sentinel_assets.vision.frames import Clip, Frame
-from sentinel_assets.vision.protocols import JOINED, Boxes, Detector, FaceDetector, Faces, Floats, Image
+from sentinel_assets.vision.protocols import (
+    JOINED,
+    Boxes,
+    Detector,
+    FaceDetector,
+    Faces,
+    Floats,
+    Image,
+    PeopleDetector,
+)
 from sentinel_assets.vision.tables import DETECTIONS, Sampling
 from sentinel_assets.vision.tracking import Tracker
 
 Progress = Callable[[float], None]
+
+_WHOLE_FRAME = -1
+"""In the place of a person's index: where faces were looked for."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +84,29 @@ def detect_people(
     frames: Iterable[Frame],
     clip: Clip,
     *,
-    detector: Detector,
-    face_detector: FaceDetector,
+    detector: Detector | PeopleDetector,
+    face_detector: FaceDetector | None,
     parameters: DetectionParameters | None = None,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
     """The DETECTIONS table of these frames (ascending), with the Sampling in its attrs.
 
     A person has one row in a sample, and at most one face. Tracks are numbered from 1 in the order of appearance.
-    Frames are consumed as they come, a batch at a time.
+    Frames are consumed as they come, a batch at a time. A detector that finds faces itself (a `PeopleDetector`) takes
+    no face detector.
     """
+    if (face_detector is None) != isinstance(detector, PeopleDetector):
+        raise ValueError(f"{detector.name} needs a face detector if, and only if, it finds no faces itself")
     parameters = parameters or DetectionParameters()
     sights = look(frames, detector, face_detector, parameters)
     return tracked(_told(sights, clip, on_progress), clip, parameters, several=JOINED in detector.name)
 
 
 def look(
-    frames: Iterable[Frame], detector: Detector, face_detector: FaceDetector, parameters: DetectionParameters
+    frames: Iterable[Frame],
+    detector: Detector | PeopleDetector,
+    face_detector: FaceDetector | None,
+    parameters: DetectionParameters,
 ) -> Iterator[Sight]:
     """What is seen in each of the frames, which are consumed as they come, a batch at a time."""
     upcoming = iter(frames)
@@ -141,13 +159,23 @@ class Sight:
     faces: Faces
     face_of: list[int]
     sources: tuple[str, str]
-    """Names of the detector and of the face detector."""
+    """Names of those who found the persons and the faces."""
 
 
 def _look(
-    frames: Sequence[Frame], detector: Detector, face_detector: FaceDetector, parameters: DetectionParameters
+    frames: Sequence[Frame],
+    detector: Detector | PeopleDetector,
+    face_detector: FaceDetector | None,
+    parameters: DetectionParameters,
 ) -> Iterator[Sight]:
     images = [_shrunk(frame, parameters.long_side) for frame in frames]
+    if isinstance(detector, PeopleDetector):
+        for frame, image, people in zip(frames, images, detector.detect_people(images), strict=True):
+            seen = _in_frame(people.persons, image, frame)
+            found = Faces.without_landmarks(_in_frame(people.faces.boxes, image, frame))
+            yield _sight(frame, seen, [(_WHOLE_FRAME, found)], parameters, (detector.name, detector.name))
+        return
+    assert face_detector is not None
     persons = [
         _in_frame(boxes, image, frame)
         for boxes, image, frame in zip(detector.detect(images), images, frames, strict=True)
@@ -158,15 +186,24 @@ def _look(
         for index, box in enumerate(boxes.xyxy)
         if max(box[3] - box[1], box[2] - box[0]) >= parameters.least_person_height
     ]
-    seen = face_detector.detect([head.canvas for _, _, head in heads])
+    in_heads = face_detector.detect([head.canvas for _, _, head in heads])
     by_frame: dict[int, list[tuple[int, Faces]]] = defaultdict(list)
-    for (at, index, head), faces in zip(heads, seen, strict=True):
+    for (at, index, head), faces in zip(heads, in_heads, strict=True):
         by_frame[at].append((index, head.to_frame(faces)))
     for at, frame in enumerate(frames):
-        faces, face_of = assign_faces(persons[at], by_frame[at], parameters.same_face)
-        looks = _appearances(frame, persons[at])
-        moment = Moment(frame.sample, frame.time_s, frame.width, frame.height)
-        yield Sight(moment, persons[at], looks, faces, face_of, (detector.name, face_detector.name))
+        yield _sight(frame, persons[at], by_frame[at], parameters, (detector.name, face_detector.name))
+
+
+def _sight(
+    frame: Frame,
+    persons: Boxes,
+    found: Sequence[tuple[int, Faces]],
+    parameters: DetectionParameters,
+    sources: tuple[str, str],
+) -> Sight:
+    faces, face_of = assign_faces(persons, found, parameters.same_face)
+    moment = Moment(frame.sample, frame.time_s, frame.width, frame.height)
+    return Sight(moment, persons, _appearances(frame, persons), faces, face_of, sources)
 
 
 def _shrunk(frame: Frame, long_side: int) -> Image:
@@ -222,8 +259,8 @@ class _Head:
 def assign_faces(persons: Boxes, found: Sequence[tuple[int, Faces]], same_face: float) -> tuple[Faces, list[int]]:
     """Faces of one frame, each once, and the person that each belongs to (-1: nobody).
 
-    `found` are the faces seen in the head of each person (by index). A person gets at most one face and a face at most
-    one person: the pairing with the largest total fit, by the Hungarian method.
+    `found` are the faces seen in the head of each person (by index), or in the whole frame. A person gets at most one
+    face and a face at most one person: the pairing with the largest total fit, by the Hungarian method.
     """
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(f.boxes.xyxy for _, f in found)])
     scores = np.concatenate([np.zeros(0, np.float32), *(f.boxes.confidence for _, f in found)])
@@ -329,7 +366,9 @@ def _rows(sight: Sight, ids: Sequence[int] | Any, clip: Clip) -> list[dict[str, 
             continue
         confidence = float(sight.faces.boxes.confidence[face])
         row = _row(frame, box, kind="face", track=track, confidence=confidence, source=sight.sources[1])
-        rows.append({**row, "landmarks": (sight.faces.landmarks[face] * scale).ravel().tolist()})
+        landmarks = sight.faces.landmarks[face]
+        known = not np.isnan(landmarks).any()
+        rows.append({**row, "landmarks": (landmarks * scale).ravel().tolist() if known else None})
     return rows
 
 

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sentinel_assets.vision.protocols import Floats
+from sentinel_assets.vision.protocols import Direction, Floats
 
 NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR, LEFT_SHOULDER, RIGHT_SHOULDER = range(7)
 LEFT_HIP, RIGHT_HIP = 11, 12
@@ -52,14 +51,6 @@ WORDS = (
     "back to the camera, turned right",
 )
 """Of the eight directions 0, 45, 90, ... degrees; left and right are the image's."""
-
-
-@dataclass(frozen=True)
-class Direction:
-    """`degrees` in [0, 360) and `confidence` in [0, 1]."""
-
-    degrees: float
-    confidence: float
 
 
 def orientation_of(keypoints: Floats) -> Direction | None:
@@ -158,3 +149,25 @@ def mean_direction(degrees: Sequence[float], weights: Sequence[float] | None = N
 def in_words(degrees: float) -> str:
     """The nearest of eight directions in words, such as "facing the camera" or "facing left"."""
     return WORDS[round(degrees / 45) % 8]
+
+
+def in_shop_frame(
+    degrees: float,
+    *,
+    camera_yaw: float,
+    column: float | None = None,
+    width: float | None = None,
+    field_of_view: float | None = None,
+) -> float:
+    """A direction relative to the camera as one in the shop, degrees in [0, 360), counter-clockwise from above.
+
+    `camera_yaw` is where the camera looks, in the shop's own count: 0 is the direction that the shop calls 0. Who turns
+    his back to the camera faces where it looks, hence the sum. The camera sees somebody at `column` px of a picture
+    `width` px wide along a ray beside its axis; with the horizontal `field_of_view` in degrees that is accounted for.
+    """
+    ray = 0.0
+    if column is not None and width and field_of_view:
+        focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
+        ray = -math.degrees(math.atan2(column - width / 2, focal))
+    turned = (degrees + camera_yaw + ray) % 360.0
+    return 0.0 if turned >= 360.0 else turned

@@ -9,12 +9,15 @@ Measured on 128 persons of 105 frames (a shop, a corridor, falls and daily activ
 MoveNet found 25 in cut-outs with surroundings of half the box's longer side, 19 with a quarter, 23 on the whole frame;
 the mirrored image gave the same skeleton to 5 % of the body's length in cut-outs, to 10 % on the whole frame. A sitting
 person whose legs MoveNet loses, and one half hidden by another, are those that YOLO11n-pose gets right.
+
+A `BodyModel` looks at each person once, by the box, and says itself where the body faces; else the orientation is read
+off the keypoints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,8 @@ import numpy as np
 import pandas as pd
 
 from sentinel_assets.vision.frames import frames_at
-from sentinel_assets.vision.orientation import orientation_of
-from sentinel_assets.vision.protocols import Floats, Image, Pose, PoseModel
+from sentinel_assets.vision.orientation import MIN_CONFIDENCE, orientation_of
+from sentinel_assets.vision.protocols import BodyModel, BodyView, Direction, Floats, Image, Pose, PoseModel
 from sentinel_assets.vision.tables import POSES
 
 
@@ -99,6 +102,8 @@ class _Found:
     keypoints: Floats
     fit: float
     source: str
+    direction: Direction | None = None
+    """As the model itself sees it; None where it does not say."""
 
     @property
     def score(self) -> float:
@@ -109,7 +114,7 @@ def estimate_poses(
     path: Path,
     detections: pd.DataFrame,
     *,
-    pose_models: Sequence[PoseModel],
+    pose_models: Sequence[PoseModel | BodyModel],
     parameters: PoseParameters | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
@@ -124,7 +129,8 @@ def estimate_poses(
     persons = detections[(detections["kind"] == "person") & detections["track"].notna()]
     persons = persons.sort_values(["sample", "track"], kind="stable")
     rows: list[dict[str, Any]] = []
-    cutouts = _cutouts(path, persons, max(*parameters.surroundings, parameters.lying_surroundings))
+    reach = max(*parameters.surroundings, parameters.lying_surroundings, *_reaches(pose_models))
+    cutouts = _cutouts(path, persons, reach)
     while batch := list(islice(cutouts, parameters.batch)):
         found = _find(batch, pose_models, parameters)
         rows.extend(_row(person, skeleton) for person, skeleton in zip(batch, found, strict=True))
@@ -133,6 +139,10 @@ def estimate_poses(
     if on_progress and not rows:
         on_progress(1.0)
     return POSES.frame(rows)
+
+
+def _reaches(models: Sequence[PoseModel | BodyModel]) -> list[float]:
+    return [model.surroundings for model in models if isinstance(model, BodyModel)]
 
 
 def _cutouts(path: Path, persons: pd.DataFrame, surroundings: float) -> Iterator[_Person]:
@@ -155,19 +165,53 @@ def _cutouts(path: Path, persons: pd.DataFrame, surroundings: float) -> Iterator
             )
 
 
-def _find(persons: Sequence[_Person], models: Sequence[PoseModel], parameters: PoseParameters) -> list[_Found | None]:
+def _find(
+    persons: Sequence[_Person], models: Sequence[PoseModel | BodyModel], parameters: PoseParameters
+) -> list[_Found | None]:
     """The skeleton of each person: the first look is at all, each next one at those who are not yet well found."""
     found: list[_Found | None] = [None] * len(persons)
     for look in range(max(len(models), len(parameters.surroundings))):
         model = models[min(look, len(models) - 1)]
         asked = [i for i in range(len(persons)) if not _is_settled(persons[i], found[i], parameters)]
-        views = [persons[i].seen_with(_surroundings(persons[i], look, parameters)) for i in asked]
-        answers = model.estimate([image for image, _ in views]) if views else []
-        for i, (_, corner), poses in zip(asked, views, answers, strict=True):
-            skeleton = _own(persons[i], poses, corner, model.name, parameters)
+        if isinstance(model, BodyModel):
+            # It goes by the box: what it sees does not depend on the surroundings, and a second look would not differ.
+            answers = _by_box([persons[i] for i in asked], model, parameters) if look < len(models) else []
+        else:
+            surroundings = [_surroundings(persons[i], look, parameters) for i in asked]
+            answers = _by_cutout([persons[i] for i in asked], surroundings, model, parameters)
+        for i, skeleton in zip(asked, answers, strict=False):
             known = found[i]
             if skeleton is not None and (known is None or skeleton.fit > known.fit):
-                found[i] = skeleton
+                found[i] = replace(skeleton, direction=skeleton.direction or (known.direction if known else None))
+    return found
+
+
+def _by_cutout(
+    persons: Sequence[_Person], surroundings: Sequence[float], model: PoseModel, parameters: PoseParameters
+) -> list[_Found | None]:
+    views = [person.seen_with(part) for person, part in zip(persons, surroundings, strict=True)]
+    answers = model.estimate([image for image, _ in views]) if views else []
+    return [
+        _own(person, poses, corner, model.name, parameters)
+        for person, (_, corner), poses in zip(persons, views, answers, strict=True)
+    ]
+
+
+def _by_box(persons: Sequence[_Person], model: BodyModel, parameters: PoseParameters) -> list[_Found | None]:
+    """Which person is meant the model is told, so that only a skeleton that is nobody's is refused."""
+    corners = [np.array(person.corner, np.float32) for person in persons]
+    views = [
+        BodyView(person.cutout, person.box - np.tile(corner, 2))
+        for person, corner in zip(persons, corners, strict=True)
+    ]
+    answers = model.estimate_bodies(views) if views else []
+    found: list[_Found | None] = []
+    for person, corner, answer in zip(persons, corners, answers, strict=True):
+        keypoints = answer.pose.keypoints.copy()
+        keypoints[:, :2] += corner
+        fit = float(_iou(_extent(keypoints, parameters.keypoint_score), person.box[None])[0])
+        known = answer.direction if answer.direction.confidence >= MIN_CONFIDENCE else None
+        found.append(_Found(keypoints, fit, model.name, known) if fit >= parameters.min_fit else None)
     return found
 
 
@@ -230,7 +274,7 @@ def _iou(box: Floats, boxes: Floats) -> Floats:
 
 
 def _row(person: _Person, found: _Found | None) -> dict[str, Any]:
-    direction = orientation_of(found.keypoints) if found else None
+    direction = (found.direction or orientation_of(found.keypoints)) if found else None
     return {
         "sample": person.sample,
         "time_s": person.time_s,

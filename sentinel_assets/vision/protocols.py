@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Boxes:
 @dataclass(frozen=True)
 class Faces:
     """N faces in one image: boxes, and `landmarks` (N, 5, 2) px: left eye, right eye, nose, left and right corner of
-    the mouth, left and right as seen in the image."""
+    the mouth, left and right as seen in the image. A detector that knows no landmarks gives NaN."""
 
     boxes: Boxes
     landmarks: Floats
@@ -57,6 +57,18 @@ class Faces:
     def __post_init__(self) -> None:
         if self.landmarks.shape != (len(self.boxes), 5, 2):
             raise ValueError(f"landmarks are {self.landmarks.shape}, expected ({len(self.boxes)}, 5, 2)")
+
+    @classmethod
+    def without_landmarks(cls, boxes: Boxes) -> Faces:
+        return cls(boxes, np.full((len(boxes), 5, 2), np.nan, np.float32))
+
+
+@dataclass(frozen=True)
+class People:
+    """The persons and the faces in one image, as one model saw both; whose face each is, it does not say."""
+
+    persons: Boxes
+    faces: Faces
 
 
 @dataclass(frozen=True)
@@ -69,13 +81,45 @@ class FaceCrop:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """A frame with all who were found in it: boxes of persons (N, 4) and of faces (M, 4), px of the image."""
+
+    image: Image
+    persons: Floats
+    faces: Floats
+
+    def __post_init__(self) -> None:
+        for name in ("persons", "faces"):
+            if getattr(self, name).ndim != 2 or getattr(self, name).shape[1] != 4:
+                raise ValueError(f"{name} are {getattr(self, name).shape}, expected (N, 4)")
+
+
+@dataclass(frozen=True)
+class PersonCrop:
+    """What a model gets to see of a person: face and body, each cut out and scaled to the model's input; None for what
+    does not show, or not well enough. `face_index` is the face's place in the scene."""
+
+    face: Image | None
+    body: Image | None
+    face_index: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.face is None and self.body is None
+
+
+@dataclass(frozen=True)
 class Attributes:
-    """Age in years and the probability that the face is a man's; each confidence in [0, 1]."""
+    """Age in years and the probability that the face is a man's; each confidence in [0, 1].
+
+    `age_error`, years: how far the model errs on average with what it was shown; None where it does not say.
+    """
 
     age: float
     age_confidence: float
     male: float
     gender_confidence: float
+    age_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +132,30 @@ class Pose:
     def __post_init__(self) -> None:
         if self.keypoints.shape != (17, 3):
             raise ValueError(f"keypoints are {self.keypoints.shape}, expected (17, 3)")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where a body faces: `degrees` in [0, 360), as `orientation.py` counts them, and `confidence` in [0, 1]."""
+
+    degrees: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class BodyView:
+    """A person to look at: the image, and the person's box (4,) px in it."""
+
+    image: Image
+    box: Floats
+
+
+@dataclass(frozen=True)
+class OrientedPose:
+    """A person's keypoints, and where the body faces as the model itself sees it."""
+
+    pose: Pose
+    direction: Direction
 
 
 @dataclass(frozen=True)
@@ -137,6 +205,15 @@ class FaceDetector(Protocol):
     def detect(self, images: Sequence[Image]) -> list[Faces]: ...
 
 
+@runtime_checkable
+class PeopleDetector(Protocol):
+    """Finds persons and faces in one pass: where there is one, no face detector is asked."""
+
+    name: str
+
+    def detect_people(self, images: Sequence[Image]) -> list[People]: ...
+
+
 class AttributeModel(Protocol):
     """Estimates age and gender of faces."""
 
@@ -145,12 +222,38 @@ class AttributeModel(Protocol):
     def estimate(self, faces: Sequence[FaceCrop]) -> list[Attributes]: ...
 
 
+@runtime_checkable
+class PersonAttributeModel(Protocol):
+    """Estimates age and gender of persons by face and body.
+
+    `crop` cuts the asked persons (places in `Scene.persons`) out of their frame; `estimate` takes the crops of any
+    number of frames, and gives None for one that is empty.
+    """
+
+    name: str
+
+    def crop(self, scene: Scene, asked: Sequence[int]) -> list[PersonCrop]: ...
+
+    def estimate_crops(self, crops: Sequence[PersonCrop]) -> list[Attributes | None]: ...
+
+
 class PoseModel(Protocol):
     """Finds all poses in each image; callers associate them with the person they asked about."""
 
     name: str
 
     def estimate(self, images: Sequence[Image]) -> list[list[Pose]]: ...
+
+
+@runtime_checkable
+class BodyModel(Protocol):
+    """Finds keypoints and orientation of the person in a box. It must see `surroundings` of the box's longer side
+    around it, as far as the frame reaches."""
+
+    name: str
+    surroundings: float
+
+    def estimate_bodies(self, views: Sequence[BodyView]) -> list[OrientedPose]: ...
 
 
 class Describer(Protocol):

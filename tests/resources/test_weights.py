@@ -354,8 +354,8 @@ def test_unknown_names_are_answered_with_what_there_is() -> None:
     book = Catalogue.load()
     with pytest.raises(ModelError, match="models list"):
         book.model("yolov99")
-    with pytest.raises(ModelError, match="cpu, permissive"):
-        book.profile("gpu")
+    with pytest.raises(ModelError, match="cpu, permissive, gpu"):
+        book.profile("tpu")
 
 
 def test_the_permissive_profile_holds_nothing_under_agpl() -> None:

@@ -1,0 +1,161 @@
+"""The detector of persons and faces: its classes are read, its batches change nothing, its faces are taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sentinel_assets.vision.detections import detect_people
+from sentinel_assets.vision.errors import ModelError
+from sentinel_assets.vision.frames import probe, sample_frames
+from sentinel_assets.vision.models.person_face import PersonFaceDetector
+from sentinel_assets.vision.protocols import Boxes, Faces, Image, People
+from sentinel_assets.vision.tables import DETECTIONS
+from tests.builders.networks import write_person_face
+from tests.builders.oracles import made_checkpoint
+from tests.builders.photos import photo
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_person_face(tmp_path_factory.mktemp("weights") / "yolov8x_person_face.pt")
+
+
+@pytest.fixture(scope="module")
+def detector(weights_file: Path) -> PersonFaceDetector:
+    return PersonFaceDetector(weights_file, image_size=320)
+
+
+def pictures(count: int, height: int = 240, width: int = 320) -> list[Image]:
+    generator = np.random.default_rng(0)
+    coarse = [generator.integers(0, 255, (6, 8, 3), np.uint8) for _ in range(count)]
+    return [np.asarray(cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8) for c in coarse]
+
+
+def same(one: People, other: People) -> bool:
+    pairs = [(one.persons, other.persons), (one.faces.boxes, other.faces.boxes)]
+    return all(len(a) == len(b) and np.allclose(a.xyxy, b.xyxy, atol=0.5) for a, b in pairs)
+
+
+def test_both_classes_are_found_in_one_pass(detector: PersonFaceDetector) -> None:
+    (found,) = detector.detect_people(pictures(1))
+    assert len(found.persons) > 0
+    assert len(found.faces.boxes) > 0
+    assert np.isnan(found.faces.landmarks).all()
+    (persons,) = detector.detect(pictures(1))
+    assert np.array_equal(persons.xyxy, found.persons.xyxy)
+    assert (found.persons.confidence >= 0.4).all()
+
+
+def test_an_image_does_not_depend_on_its_batch(detector: PersonFaceDetector) -> None:
+    """Also not on one of another shape, for which ultralytics would pad all of them to squares."""
+    mixed = [*pictures(2), *pictures(1, 320, 200), *pictures(3)[2:]]
+    together = detector.detect_people(mixed)
+    for image, found in zip(mixed, together, strict=True):
+        assert same(detector.detect_people([image])[0], found)
+    assert detector.detect_people([]) == []
+
+
+def test_the_classes_are_read_from_the_file(tmp_path: Path, detector: PersonFaceDetector) -> None:
+    swapped = PersonFaceDetector(write_person_face(tmp_path / "swapped.pt", {0: "face", 1: "person"}), image_size=320)
+    (one,), (other,) = detector.detect_people(pictures(1)), swapped.detect_people(pictures(1))
+    assert np.array_equal(one.persons.xyxy, other.faces.boxes.xyxy)
+    assert np.array_equal(one.faces.boxes.xyxy, other.persons.xyxy)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{0: "person", 1: "head"}, {0: "person", 1: "face", 2: "hand"}, {0: "person"}],
+    ids=["head", "three", "one"],
+)
+def test_other_classes_are_refused(tmp_path: Path, names: dict[int, str]) -> None:
+    with pytest.raises(ModelError, match=r"knows no class face|expected person and face"):
+        PersonFaceDetector(write_person_face(tmp_path / "model.pt", names))
+
+
+class Unpickled:
+    """Would make a file, were it unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("what", ["hostile", "state dict", "truncated"])
+def test_a_file_that_is_no_such_checkpoint_is_refused(tmp_path: Path, weights_file: Path, what: str) -> None:
+    path, ran = tmp_path / "model.pt", tmp_path / "ran"
+    if what == "truncated":
+        path.write_bytes(weights_file.read_bytes()[:-1000])
+    else:
+        torch.save({"model": Unpickled(ran) if what == "hostile" else {"x": torch.ones(1)}, "train_args": {}}, path)
+    with pytest.raises(ModelError, match="not a checkpoint that ultralytics can load safely"):
+        PersonFaceDetector(path)
+    assert not ran.exists()
+
+
+def test_a_batch_that_does_not_fit_is_halved(weights_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    detector = PersonFaceDetector(weights_file, image_size=320, batch=4)
+    expected = detector.detect_people(pictures(4))
+
+    def only_two(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if len(given[0]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    detector.network.register_forward_pre_hook(only_two)
+    found = detector.detect_people(pictures(4))
+    assert all(same(one, other) for one, other in zip(found, expected, strict=True))
+    assert "going on with 2" in caplog.text
+
+
+class Two:
+    """Sees two persons, and the face of the second one and one that is nobody's."""
+
+    name = "two"
+
+    def detect_people(self, images: list[Image]) -> list[People]:
+        persons = np.array([[10, 10, 110, 310], [200, 20, 300, 320]], np.float32)
+        faces = np.array([[235, 30, 265, 65], [400, 30, 430, 65]], np.float32)
+        ones = np.ones(2, np.float32)
+        return [People(Boxes(persons, ones), Faces.without_landmarks(Boxes(faces, ones)))] * len(images)
+
+
+def test_its_faces_are_taken_and_belong_to_persons(people: Path) -> None:
+    table = detect_people(sample_frames(people, 1.0), probe(people), detector=Two(), face_detector=None)
+    DETECTIONS.conform(table)
+    first = table[table["sample"] == 0]
+    persons = first[first["kind"] == "person"].set_index("x1")["track"]
+    faces = first[first["kind"] == "face"].set_index("x1")["track"]
+    assert faces[235] == persons[200]
+    assert np.isnan(faces[400])
+    assert first["landmarks"].isna().all()
+    assert set(table["source"]) == {"two"}
+
+
+def test_a_face_detector_beside_it_is_a_mistake(people: Path) -> None:
+    with pytest.raises(ValueError, match="if, and only if"):
+        detect_people([], probe(people), detector=Two(), face_detector=Two())  # type: ignore[arg-type]
+
+
+def test_the_detections_of_real_frames(detector: PersonFaceDetector, people: Path) -> None:
+    table = detect_people(sample_frames(people, 1.0), probe(people), detector=detector, face_detector=None)
+    DETECTIONS.conform(table)
+    assert set(table["source"]) <= {detector.name}
+
+
+@pytest.mark.drill
+def test_the_boxes_of_the_reference(oracle: Path, tmp_path: Path) -> None:
+    """At full size with the reference's seeded weights."""
+    golden = np.load(oracle / "goldens" / "yolo.npz")
+    detector = PersonFaceDetector(made_checkpoint(oracle, "yolo", tmp_path))
+    (found,) = detector.detect_people([photo(oracle / "data" / "bus.png")])
+    for boxes, kind in ((found.persons, 0), (found.faces.boxes, 1)):
+        chosen = golden["det/bus/cls"] == kind
+        assert len(boxes) == chosen.sum()
+        assert np.abs(boxes.xyxy - golden["det/bus/xyxy"][chosen]).max() / 1080 < 1e-4
+        assert np.abs(boxes.confidence - golden["det/bus/conf"][chosen]).max() < 1e-4
