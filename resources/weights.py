@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resources.settings import Settings
+from resources.weight_folders import ASIDE, digest_of, parts_of, require_nothing_else
 from resources.weight_locks import Lock, WeightLocks, now
 from resources.weight_sources import Package, Progress, check, copy_from, is_resumed, wheels_in
 from sentinel_assets.vision.errors import (
@@ -63,11 +64,32 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class FolderFile(_Strict):
+    """A file of a model of several: its sha256 and size (bytes) where they are known, else it is locked when pulled."""
+
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    size: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_nothing(cls, value: object) -> object:
+        return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> FolderFile:
+        if (self.sha256 is None) != (self.size is None):
+            raise ValueError("sha256 and size must be given together")
+        return self
+
+
 class ModelEntry(_Strict):
     """One model. `sources`, `sha256` and `size` (bytes) belong together; without them a model is only code of ours.
 
     Weights that are published under a name, at a place that no program can fetch them from, have `published_as` and
     `at_most` (bytes) instead: they come from a mirror or a folder, and are locked when they are pulled first.
+
+    A model of several `files` is a folder: what `sources` and `published_as` name are folders too, and `at_most` is for
+    each file (see `weight_folders.py`).
     """
 
     name: str
@@ -88,6 +110,10 @@ class ModelEntry(_Strict):
     """Name by which a person has to accept the licence before the weights are used."""
     is_locked: bool = Field(default=False, exclude=True)
     """Whether `sha256` is that of the first pull, and not the catalogue's."""
+    files: Mapping[str, FolderFile] = Field(default_factory=dict)
+    """Names of the files of a folder."""
+    folder: str = Field(default="", exclude=True)
+    """Of a file that is part of a folder: the folder's name in the cache."""
     adapter: str = ""
     """The code that runs it; none for what is no model."""
     options: Mapping[str, Any] = Field(default_factory=dict)
@@ -96,7 +122,12 @@ class ModelEntry(_Strict):
     @model_validator(mode="after")
     def _weights_are_whole(self) -> ModelEntry:
         given = [bool(self.sources), self.sha256 is not None, self.size is not None]
-        if self.published_as:
+        if self.files:
+            if not (self.sources or self.published_as) or self.at_most is None or given[1] or given[2]:
+                raise ValueError("files need sources or published_as, and at_most; sha256 and size are each file's own")
+            if wrong := [name for name in self.files if not re.fullmatch(r"\w[\w.-]*", name)]:
+                raise ValueError(f"{wrong[0]!r} is not the name of a file of a folder")
+        elif self.published_as:
             if self.at_most is None or given[1] != given[2]:
                 raise ValueError("published_as needs at_most, and sha256 and size must be given together")
         elif any(given) and not all(given):
@@ -112,6 +143,8 @@ class ModelEntry(_Strict):
     @property
     def file_name(self) -> str:
         """`<name>-<12 digits of sha256><suffix of the source>`: two versions of a model live side by side."""
+        if self.folder:
+            return f"{self.folder}/{self.name.rpartition('/')[2]}"
         origin = self.published_as[0] if self.published_as else self.sources[0]
         suffix = Path(origin.rpartition("#")[2].rpartition("!")[2]).suffix
         return f"{self.name}-{(self.sha256 or '')[:12]}{suffix}"
@@ -237,13 +270,31 @@ class Catalogue:
         return entries
 
     def _locked(self, entry: ModelEntry) -> ModelEntry:
-        """With the sha256 of the first pull, where the catalogue has none."""
-        if entry.sha256 is not None or not entry.published_as:
+        """With the sha256 of the first pull, where the catalogue has none; a folder with that of all its files."""
+        if entry.files:
+            parts = self._parts(entry)
+            if any(part.sha256 is None for part in parts):
+                return entry
+            size, is_locked = sum(part.size or 0 for part in parts), any(part.is_locked for part in parts)
+            return entry.model_copy(update={"sha256": digest_of(parts), "size": size, "is_locked": is_locked})
+        if entry.sha256 is not None or entry.at_most is None:
             return entry
         lock = self._locks.lock_of(entry.name, entry.version)
         if lock is None:
             return entry
         return entry.model_copy(update={"sha256": lock.sha256, "size": lock.size, "is_locked": True})
+
+    def _parts(self, entry: ModelEntry) -> list[ModelEntry]:
+        return [self._locked(part) for part in parts_of(entry)]
+
+    def _folder(self, entry: ModelEntry, get: Callable[..., Path], progress: Progress | None) -> Path:
+        """The folder of a model of several files, once `get` has got each."""
+        parts = self._parts(entry)
+        for done, part in enumerate(parts):
+            share = (lambda fraction, done=done: progress((done + fraction) / len(parts))) if progress else None
+            folder = get(part, share).parent
+        require_nothing_else(folder, list(entry.files))
+        return folder
 
     def members(self, profile: str) -> list[ModelEntry]:
         """The models with weights that a profile uses, each once."""
@@ -255,6 +306,9 @@ class Catalogue:
         """Where the model's file is on this machine, unverified; None where it is not."""
         if entry.sha256 is None:
             return None
+        if entry.files:
+            found = [self.path(part) for part in self._parts(entry)]
+            return found[0].parent if found[0] and all(found) else None
         cached = self._cache / entry.file_name
         return cached if cached.is_file() else _installed(entry)
 
@@ -265,6 +319,9 @@ class Catalogue:
         path = self.path(entry)
         if path is None:
             return State.ABSENT
+        if entry.files:
+            states = {self.verify(part) for part in self._parts(entry)}
+            return next(s for s in (State.MISMATCH, State.LOCKED, State.VERIFIED) if s in states)
         if _sha256(path) != entry.sha256:
             return State.MISMATCH
         return State.LOCKED if entry.is_locked else State.VERIFIED
@@ -318,6 +375,8 @@ class Catalogue:
             raise ModelError(
                 "was never pulled, and no sha256 of it is known", where=entry.name, remedy="Run `sentinel models pull`"
             )
+        if entry.files:
+            return self._folder(entry, self.fetch, progress)
         path = self._verified(entry)
         if path is None:
             with self._exclusively():
@@ -329,6 +388,8 @@ class Catalogue:
 
     def pull(self, entry: ModelEntry, progress: Progress | None = None) -> Path:
         """As `fetch`; but a file whose sha256 nobody knows is taken as it comes, and locked to what it is."""
+        if entry.files:
+            return self._folder(entry, self.pull, progress)
         if entry.sha256 is None and entry.has_weights:
             with self._exclusively():
                 entry = self._locked(entry)
@@ -372,7 +433,7 @@ class Catalogue:
         if cached.is_file():
             actual = _sha256(cached)
             if actual != entry.sha256:
-                aside = cached.with_name(f"{cached.name}.mismatch")
+                aside = cached.with_name(f"{cached.name}{ASIDE}")
                 with _telling_of_the_disk(self._cache):
                     cached.replace(aside)
                 raise WeightsMismatch(
@@ -441,6 +502,7 @@ class Catalogue:
     def _keep(self, entry: ModelEntry, part: Path) -> Path:
         target = self._cache / entry.file_name
         with _telling_of_the_disk(self._cache):
+            target.parent.mkdir(exist_ok=True)
             part.replace(target)
         return target
 

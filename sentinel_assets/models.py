@@ -103,7 +103,12 @@ def pose_models(profile: str | None = None) -> list[PoseModel | BodyModel]:
 
 
 def describer(profile: str | None = None) -> Describer:
-    return _one(_single("describer", profile), {"template": _template})
+    adapters: dict[str, Callable[..., Describer]] = {
+        "template": _template,
+        "fastvlm": _fastvlm,
+        "image-text": _image_text,
+    }
+    return _one(_single("describer", profile), adapters)
 
 
 def text_encoder(profile: str | None = None) -> TextEncoder:
@@ -196,6 +201,22 @@ def _template(*, name: str, **options: Any) -> Describer:
     from sentinel_assets.vision.models.template import TemplateDescriber
 
     return TemplateDescriber(**options)
+
+
+def _fastvlm(folder: Path, *, name: str, key_frames: int = 1, **options: Any) -> Describer:
+    _needs(name, "torch", "timm", "transformers")
+    from sentinel_assets.vision.models.fastvlm import FastVlm
+    from sentinel_assets.vision.models.vision_language import VisionLanguageDescriber
+
+    return VisionLanguageDescriber(FastVlm(folder, name=name, **options), key_frames=key_frames)
+
+
+def _image_text(folder: Path, *, name: str, key_frames: int = 3, **options: Any) -> Describer:
+    _needs(name, "torch", "transformers")
+    from sentinel_assets.vision.models.image_text import ImageTextModel
+    from sentinel_assets.vision.models.vision_language import VisionLanguageDescriber
+
+    return VisionLanguageDescriber(ImageTextModel(folder, name=name, **options), key_frames=key_frames)
 
 
 def _e5(weights: Path, *, name: str, **options: Any) -> TextEncoder:

@@ -23,6 +23,7 @@ from sentinel_assets.vision.behaviors import BehaviorParameters
 from sentinel_assets.vision.demographics import DemographicsParameters
 from sentinel_assets.vision.detections import DetectionParameters
 from sentinel_assets.vision.facts import FactParameters
+from sentinel_assets.vision.key_frames import KeyFrameParameters
 from sentinel_assets.vision.poses import PoseParameters
 from sentinel_assets.vision.tracking import TrackingParameters
 
@@ -119,10 +120,25 @@ STAGES: Mapping[str, Stage] = {
         parameters=(BehaviorParameters, cameras),
     ),
     "descriptions": Stage(
-        revision=1,
-        modules=("descriptions", "facts", "orientation", "models.template"),
+        revision=2,
+        modules=(
+            *_READING,
+            "descriptions",
+            "facts",
+            "orientation",
+            "key_frames",
+            "contradictions",
+            "models.template",
+            "models.vision_language",
+            "models.fastvlm",
+            "models.fastvlm_layouts",
+            "models.image_text",
+            "models.language_devices",
+            "models.safetensors_folder",
+            *_PUBLISHED,
+        ),
         roles=("describer",),
-        parameters=(FactParameters,),
+        parameters=(FactParameters, KeyFrameParameters),
     ),
     "embeddings": Stage(revision=1, modules=("embeddings", "models.e5"), roles=("text_encoder",)),
     "events": Stage(revision=1, modules=("events", "facts", "orientation"), parameters=(FactParameters,)),

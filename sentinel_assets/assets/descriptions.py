@@ -7,6 +7,7 @@ from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.vision.descriptions import describe_events
+from sentinel_assets.vision.key_frames import KeyFrameParameters
 from sentinel_assets.wiring import picture, stage_asset, stage_run
 
 
@@ -14,7 +15,7 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
     "descriptions",
     kinds={"python", "parquet"},
     group="understanding",
-    description="One sentence for each event, of which every word comes from what was measured.",
+    description="One sentence for each event, which says nothing against what was measured.",
     on_gpu=models.needs_weights("describer"),  # a network that looks; a template takes less time than a job to start
 )
 def descriptions(
@@ -27,9 +28,19 @@ def descriptions(
     analysis_log: AnalysisLog,
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
-        table = describe_events(behaviors, demographics, poses, describer=models.describer())
+        table = describe_events(
+            behaviors,
+            demographics,
+            poses,
+            describer=models.describer(),
+            path=path,
+            detections=detections,
+            key_frames=KeyFrameParameters(),
+            on_progress=run.progress,
+        )
         return run.result(
             table,
+            not_by_chosen_describer=int(table["remark"].notna().sum()),
             sentences=picture(
                 previews.description_table(path, table, detections, show_faces=Settings.from_env().show_faces)
             ),

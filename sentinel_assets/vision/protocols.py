@@ -178,15 +178,22 @@ class EventFacts:
     orientation: float | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
     images: tuple[Image, ...] = ()
+    people_in_view: int | None = None
+    """How many people were found in the part of the frames that the images show; None where there are no images."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """A sentence on one event; `grounded` when every word of it comes from measured facts."""
+    """A sentence on one event; `grounded` when every word of it comes from measured facts.
+
+    `writer` names who wrote it where that was not the describer itself, and `remark` says why.
+    """
 
     text: str
     language: str
     grounded: bool
+    writer: str = ""
+    remark: str = ""
 
 
 class Detector(Protocol):
@@ -262,6 +269,13 @@ class Describer(Protocol):
     name: str
 
     def describe(self, events: Sequence[EventFacts]) -> list[Description]: ...
+
+
+@runtime_checkable
+class LookingDescriber(Describer, Protocol):
+    """A describer that is to be shown `key_frames` pictures of each event, 1 or 3 (see `key_frames.py`)."""
+
+    key_frames: int
 
 
 class TextEncoder(Protocol):

@@ -217,6 +217,7 @@ DESCRIPTIONS = Table(
         Column("language", pa.string(), "ISO 639-1 code of the sentence's language"),
         Column("describer", pa.string(), "who wrote it"),
         Column("grounded", pa.bool_(), "true when every word of it comes from measured facts"),
+        Column("remark", pa.string(), "why another than the chosen describer wrote it; null where none did", True),
     ),
 )
 

@@ -114,7 +114,9 @@ class FastVlm:
             ids += (places if part else []) + self._tokenizer(piece, add_special_tokens=False).input_ids
         return ids
 
-    def generate(self, pictures: Sequence[Sequence[Image]], questions: Sequence[str], max_tokens: int) -> list[list[int]]:
+    def generate(
+        self, pictures: Sequence[Sequence[Image]], questions: Sequence[str], max_tokens: int
+    ) -> list[list[int]]:
         """The tokens of each answer, without its end; prompts of different length are padded on the left."""
         import torch
         from transformers import GenerationConfig
@@ -167,19 +169,19 @@ def _tokenizer(folder: Path) -> Any:
 
     try:
         return Qwen2Tokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception at files it cannot read
+    except Exception as error:
         raise ModelError(f"its tokenizer cannot be read ({type(error).__name__}: {error})", where=folder) from error
 
 
 def _unfilled(config: dict[str, Any], folder: Path) -> Any:
     """The network on the meta device: without memory, and without the time that filling it takes."""
-    import torch
     from transformers import FastVlmConfig, FastVlmForConditionalGeneration
+
+    from sentinel_assets.vision.models.conversions import unfilled
 
     try:
         made = FastVlmConfig(**config)
-        with torch.device("meta"):
-            return FastVlmForConditionalGeneration(made)
+        return unfilled(lambda: FastVlmForConditionalGeneration(made))
     except (TypeError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise ModelError(f"no network of its configuration can be built: {error}", where=folder) from error
 

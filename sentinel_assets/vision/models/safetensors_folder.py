@@ -1,7 +1,7 @@
 """A folder with a model of transformers, looked through before anything of it runs: its configuration, its tensors.
 
-Only data is read from it: JSON, text, and safetensors. Weights that are pickles, and configurations that name Python code
-to run, are refused.
+Only data is read from it: JSON, text, and safetensors. Weights that are pickles, and configurations that name Python
+code to run, are refused.
 """
 
 from __future__ import annotations
