@@ -50,7 +50,12 @@ def test_what_agrees_or_adds_is_let_through(text: str, event: EventFacts, faces:
         ("A man is sitting on a chair.", facts(**MAN), None, "'sitting' of what was found to be walking"),
         ("A man is walking.", facts("sitting", **MAN), None, "'walking' of what was found to be sitting"),
         ("A man is standing at the counter.", facts("collapse", **MAN), None, "does not tell"),
-        ("Two men look at each other.", facts("violent", other_track=2, people_in_view=2, **MAN), None, "does not tell"),
+        (
+            "Two men look at each other.",
+            facts("violent", other_track=2, people_in_view=2, **MAN),
+            None,
+            "does not tell",
+        ),
         ("A man walks and hits the shelf.", facts(**MAN), None, "'hits'"),
         ("A man is stealing a bottle.", facts("picking", **MAN), None, "accuses"),
         ("Two people are walking.", facts(), None, "where 1 was found"),

@@ -1,9 +1,9 @@
 """FastVLM: looks at pictures and answers a question about them.
 
-Vasu et al., "FastVLM: Efficient Vision Encoding for Vision Language Models", arXiv:2412.13303. Both published layouts are
-run by transformers' classes (`fastvlm_layouts.py`); pictures and prompts are prepared here, as the authors' `predict.py`
-prepares them: padded to a square with black, values in [0, 1] without further normalisation, the picture before the
-question.
+Vasu et al., "FastVLM: Efficient Vision Encoding for Vision Language Models", arXiv:2412.13303. Both published layouts
+are run by transformers' classes (`fastvlm_layouts.py`); pictures and prompts are prepared here, as the authors'
+`predict.py` prepares them: padded to a square with black, values in [0, 1] without further normalisation, the picture
+before the question.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The two layouts in which FastVLM is published, brought to the one that transformers has classes for.
 
 The original layout (LLaVA's: `model_type llava_qwen2`, flat keys) and the native one (`fast_vlm`) hold the same tensors
-under other names. The vision tower, FastViTHD (Vasu et al., "FastVLM", arXiv:2412.13303), is timm's `fastvit_mci3` with its
-branches already folded; its depth and widths are read off the tensors' shapes, as the original configuration does not
-state them.
+under other names. The vision tower, FastViTHD (Vasu et al., "FastVLM", arXiv:2412.13303), is timm's `fastvit_mci3` with
+its branches already folded; its depth and widths are read off the tensors' shapes, as the original configuration does
+not state them.
 """
 
 from __future__ import annotations
