@@ -26,7 +26,9 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         "config": {"log_dir": str(tmp_path / "logs")},
     }
     settings = {"telemetry": {"enabled": False}, "run_launcher": launcher}
-    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({**settings, "run_monitoring": {"enabled": True}}))
+    (tmp_path / "dagster.yaml").write_text(
+        yaml.safe_dump({**settings, "run_monitoring": {"enabled": True, "max_resume_run_attempts": 2}})
+    )
     with dg.DagsterInstance.from_config(str(tmp_path)) as made:
         yield made
 
@@ -101,5 +103,5 @@ def test_it_says_that_it_can_resume(instance: dg.DagsterInstance) -> None:
     """Without which run monitoring would fail a lost run."""
     assert isinstance(instance.run_launcher, ProcessRunLauncher)
     assert instance.run_launcher.supports_resume_run
-    assert instance.run_monitoring_max_resume_run_attempts > 0
+    assert instance.run_monitoring_max_resume_run_attempts == 2
     assert Worker.of_tags({}) is None
