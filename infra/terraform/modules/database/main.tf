@@ -24,12 +24,6 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
-# Made anew at each plan, used only when `password_version` changes, and never written to plan or state.
-ephemeral "aws_secretsmanager_random_password" "this" {
-  password_length     = 40
-  exclude_punctuation = true # it becomes part of a URL
-}
-
 resource "aws_db_instance" "this" {
   identifier_prefix = "${var.name}-"
   engine            = "postgres"
@@ -38,7 +32,7 @@ resource "aws_db_instance" "this" {
   db_name           = "sentinel"
 
   username            = "sentinel"
-  password_wo         = ephemeral.aws_secretsmanager_random_password.this.random_password
+  password_wo         = local.password
   password_wo_version = var.password_version
 
   storage_type          = "gp3"
@@ -88,6 +82,6 @@ resource "aws_secretsmanager_secret_version" "this" {
     port     = aws_db_instance.this.port
     dbname   = aws_db_instance.this.db_name
     username = aws_db_instance.this.username
-    password = ephemeral.aws_secretsmanager_random_password.this.random_password
+    password = local.password
   })
 }

@@ -10,7 +10,7 @@ resource "aws_budgets_budget" "this" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:Project$${var.name}"]
+    values = [format("user:Project$%s", var.name)]
   }
 
   notification {
