@@ -65,282 +65,87 @@ variables {
   alarm_emails        = ["on-call@example.com"]
 }
 
-run "refuses_region_1" {
+run "refuses_what_cannot_be_meant" {
   command = plan
 
   variables {
-    region = "Seoul"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "refuses_name_1" {
-  command = plan
-
-  variables {
-    name = "Sentinel_1"
-  }
-
-  expect_failures = [var.name]
-}
-
-run "refuses_name_2" {
-  command = plan
-
-  variables {
-    name = "a-name-that-is-far-too-long"
-  }
-
-  expect_failures = [var.name]
-}
-
-run "refuses_environment_1" {
-  command = plan
-
-  variables {
-    environment = "prod"
-  }
-
-  expect_failures = [var.environment]
-}
-
-run "refuses_vpc_cidr_1" {
-  command = plan
-
-  variables {
-    vpc_cidr = "8.8.0.0/16"
-  }
-
-  expect_failures = [var.vpc_cidr]
-}
-
-run "refuses_vpc_cidr_2" {
-  command = plan
-
-  variables {
-    vpc_cidr = "10.0.0.0/28"
-  }
-
-  expect_failures = [var.vpc_cidr]
-}
-
-run "refuses_zones_1" {
-  command = plan
-
-  variables {
-    zones = 1
-  }
-
-  expect_failures = [var.zones]
-}
-
-run "refuses_endpoint_zones_1" {
-  command = plan
-
-  variables {
-    endpoint_zones = 0
-  }
-
-  expect_failures = [var.endpoint_zones]
-}
-
-run "refuses_operator_cidrs_1" {
-  command = plan
-
-  variables {
-    operator_cidrs = ["0.0.0.0/0"]
-  }
-
-  expect_failures = [var.operator_cidrs]
-}
-
-run "refuses_operator_cidrs_2" {
-  command = plan
-
-  variables {
-    operator_cidrs = ["203.0.113.0/24"]
-  }
-
-  expect_failures = [var.operator_cidrs]
-}
-
-run "refuses_certificate_arn_1" {
-  command = plan
-
-  variables {
-    certificate_arn = "example.com"
-  }
-
-  expect_failures = [var.certificate_arn]
-}
-
-run "refuses_control_plane_image_1" {
-  command = plan
-
-  variables {
-    control_plane_image = "sentinel:latest"
-  }
-
-  expect_failures = [var.control_plane_image]
-}
-
-run "refuses_worker_image_1" {
-  command = plan
-
-  variables {
-    worker_image = "sentinel:1.2"
-  }
-
-  expect_failures = [var.worker_image]
-}
-
-run "refuses_worker_ami_id_1" {
-  command = plan
-
-  variables {
-    worker_ami_id = "latest"
-  }
-
-  expect_failures = [var.worker_ami_id]
-}
-
-run "refuses_bake_base_ami_id_1" {
-  command = plan
-
-  variables {
-    bake_base_ami_id = "al2023"
-  }
-
-  expect_failures = [var.bake_base_ami_id]
-}
-
-run "refuses_bake_version_1" {
-  command = plan
-
-  variables {
-    bake_version = "1.0"
-  }
-
-  expect_failures = [var.bake_version]
-}
-
-run "refuses_profile_1" {
-  command = plan
-
-  variables {
-    profile = "fast"
-  }
-
-  expect_failures = [var.profile]
-}
-
-run "refuses_instance_type_1" {
-  command = plan
-
-  variables {
-    instance_type = "c5.xlarge"
-  }
-
-  expect_failures = [var.instance_type]
-}
-
-run "refuses_max_vcpus_1" {
-  command = plan
-
-  variables {
-    max_vcpus = 2
-  }
-
-  expect_failures = [var.max_vcpus]
-}
-
-run "refuses_max_vcpus_2" {
-  command = plan
-
-  variables {
-    max_vcpus = 18
-  }
-
-  expect_failures = [var.max_vcpus]
-}
-
-run "refuses_log_retention_days_1" {
-  command = plan
-
-  variables {
-    log_retention_days = 7
-  }
-
-  expect_failures = [var.log_retention_days]
-}
-
-run "refuses_footage_retention_days_1" {
-  command = plan
-
-  variables {
-    footage_retention_days = 0
-  }
-
-  expect_failures = [var.footage_retention_days]
-}
-
-run "refuses_artifact_retention_days_1" {
-  command = plan
-
-  variables {
-    artifact_retention_days = 7
-  }
-
-  expect_failures = [var.artifact_retention_days]
-}
-
-run "refuses_database_class_1" {
-  command = plan
-
-  variables {
-    database_class = "t4g.small"
-  }
-
-  expect_failures = [var.database_class]
-}
-
-run "refuses_database_password_version_1" {
-  command = plan
-
-  variables {
+    region                    = "Seoul"
+    name                      = "Sentinel_1"
+    environment               = "prod"
+    vpc_cidr                  = "8.8.0.0/16"
+    zones                     = 1
+    endpoint_zones            = 0
+    operator_cidrs            = ["0.0.0.0/0"]
+    certificate_arn           = "example.com"
+    control_plane_image       = "sentinel:latest"
+    worker_image              = "sentinel:1.2"
+    worker_ami_id             = "latest"
+    bake_base_ami_id          = "al2023"
+    bake_version              = "1.0"
+    profile                   = "fast"
+    instance_type             = "c5.xlarge"
+    max_vcpus                 = 2
+    log_retention_days        = 7
+    footage_retention_days    = 0
+    artifact_retention_days   = 7
+    database_class            = "t4g.small"
     database_password_version = 1.5
+    alarm_emails              = []
+    monthly_budget_usd        = 0
   }
 
-  expect_failures = [var.database_password_version]
+  expect_failures = [
+    var.region,
+    var.name,
+    var.environment,
+    var.vpc_cidr,
+    var.zones,
+    var.endpoint_zones,
+    var.operator_cidrs,
+    var.certificate_arn,
+    var.control_plane_image,
+    var.worker_image,
+    var.worker_ami_id,
+    var.bake_base_ami_id,
+    var.bake_version,
+    var.profile,
+    var.instance_type,
+    var.max_vcpus,
+    var.log_retention_days,
+    var.footage_retention_days,
+    var.artifact_retention_days,
+    var.database_class,
+    var.database_password_version,
+    var.alarm_emails,
+    var.monthly_budget_usd,
+  ]
 }
 
-run "refuses_alarm_emails_1" {
+run "refuses_what_is_nearly_right" {
   command = plan
 
   variables {
-    alarm_emails = []
+    name           = "a-name-that-is-far-too-long"
+    vpc_cidr       = "10.0.0.0/28"
+    operator_cidrs = ["203.0.113.0/24"]
+    max_vcpus      = 18
+    alarm_emails   = ["nobody"]
   }
 
-  expect_failures = [var.alarm_emails]
+  expect_failures = [
+    var.name,
+    var.vpc_cidr,
+    var.operator_cidrs,
+    var.max_vcpus,
+    var.alarm_emails,
+  ]
 }
 
-run "refuses_alarm_emails_2" {
+run "takes_what_is_right" {
   command = plan
 
-  variables {
-    alarm_emails = ["nobody"]
+  assert {
+    condition     = output.environment.SENTINEL_BATCH_QUEUE == "on-demand" && !contains(keys(output.environment), "SENTINEL_ON_DEMAND_QUEUE")
+    error_message = "one queue, on demand"
   }
-
-  expect_failures = [var.alarm_emails]
-}
-
-run "refuses_monthly_budget_usd_1" {
-  command = plan
-
-  variables {
-    monthly_budget_usd = 0
-  }
-
-  expect_failures = [var.monthly_budget_usd]
 }

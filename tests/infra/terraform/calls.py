@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["control_plane", "job"]
+Role = Literal["control_plane", "job", "uploader"]
 BOTH: tuple[Role, ...] = ("control_plane", "job")
 HOST: tuple[Role, ...] = ("control_plane",)
+UPLOADER: tuple[Role, ...] = ("uploader",)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ CALLS = (
     _calls("resources/objects.py", "s3", "head_object get_object put_object", BOTH),
     _calls("resources/footage.py", "s3", "get_object", BOTH),
     _calls("resources/weight_sources.py", "s3", "get_object", BOTH),
+    _calls("sentinel_assets/journey.py", "s3", "upload_file", UPLOADER),
 )  # fmt: skip
 
 # What the contracts of the deployment name and whose code is a part of its own (the upload sensor, the database's
@@ -49,6 +51,7 @@ OF_CONTRACTS = {
 # IAM's action where it is not the operation's own name.
 ACTIONS = {
     "s3:HeadObject": "s3:GetObject",
+    "s3:upload_file": "s3:PutObject",  # PutObject, or the calls of a multipart upload
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
 }
 
@@ -67,6 +70,11 @@ BESIDE_CALLS: dict[Role, dict[str, str]] = {
     "job": {
         "s3:ListBucket": "as above",
         "kms:Decrypt": "as above",
+        "kms:GenerateDataKey": "as above",
+    },
+    "uploader": {
+        "s3:AbortMultipartUpload": "boto3 clears up after an upload that failed",
+        "kms:Decrypt": "the parts of a multipart upload are joined",
         "kms:GenerateDataKey": "as above",
     },
 }
