@@ -1,8 +1,8 @@
 """What videos cost on AWS, by a formula, and where each of its inputs comes from: `sentinel cost`.
 
-A job of n videos takes S = start + load + n * warm seconds of a GPU host. Jobs come at random (Poisson) at rate r. Where
-the last host has gone, which a job finds with probability c, one must boot and get the image first; a host without jobs
-idles for T seconds before Batch takes it away:
+A job of n videos takes S = start + load + n * warm seconds of a GPU host. Jobs come at random (Poisson), r a second.
+Where the last host has gone, which a job finds with probability c, one must boot and get the image first; a host
+without jobs idles for T seconds before Batch takes it away:
 
     c = exp(-r T)
     host seconds a job   B = S + c * cold + (1 - c) / r
@@ -76,7 +76,10 @@ INPUTS: Mapping[str, Input] = {
     "start_s": Input(8.0, "s", Basis.ASSUMED, "container start, Python's imports, CUDA context"),
     "boot_s": Input(75.0, "s", Basis.PUBLISHED, "EC2 boot, ECS agent and GPU driver: 45 to 90 s in others' reports"),
     "pull_stock_s": Input(
-        150.0, "s", Basis.PUBLISHED, "pull of a GPU image: 4 to 6 minutes for 15 to 20 GB in AWS's own report; ours is 8"
+        150.0,
+        "s",
+        Basis.PUBLISHED,
+        "pull of a GPU image: 4 to 6 minutes for 15 to 20 GB in AWS's own report; ours is 8",
     ),
     "pull_baked_s": Input(15.0, "s", Basis.ASSUMED, "what is left of the pull when image and weights are in the AMI"),
     "idle_s": Input(300.0, "s", Basis.ASSUMED, "until Batch ends a host without jobs; AWS publishes no figure"),

@@ -215,7 +215,16 @@ def print_cost(out: Console, made: dict[str, Any]) -> None:
     )
     out.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Videos/day", "Cold", "Host s", "$/video", "without idle", "before", "before, with idle", "GPU $/month"):
+    for name in (
+        "Videos/day",
+        "Cold",
+        "Host s",
+        "$/video",
+        "without idle",
+        "before",
+        "before, with idle",
+        "GPU $/month",
+    ):
         table.add_column(name, justify="right")
     low, high = made["predecessor"]["usd_per_video"]
     for row in made["volumes"]:
@@ -233,7 +242,9 @@ def print_cost(out: Console, made: dict[str, Any]) -> None:
     out.print()
     fixed = made["fixed_usd_per_month"]
     parts = ", ".join(f"{name} {usd:.0f}" for name, usd in fixed.items())
-    out.print(f"Beside it, at any volume: ${sum(fixed.values()):.0f} a month ({parts}).", highlight=False, soft_wrap=True)
+    out.print(
+        f"Beside it, at any volume: ${sum(fixed.values()):.0f} a month ({parts}).", highlight=False, soft_wrap=True
+    )
     out.print()
     inputs = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Input", "Value", "Basis", "Source"):

@@ -122,7 +122,10 @@ def test_the_readme_shows_what_the_command_prints() -> None:
 def test_the_sentences_of_the_readme_are_the_calculators() -> None:
     text = " ".join(README.split())
     one, twenty = cost(100, Terms()), cost(100, Terms(videos_per_job=20))
-    assert f"`--videos-per-job 20`: ${twenty.usd_per_video:.3f} a video at 100 a day instead of ${one.usd_per_video:.3f}" in text
+    assert (
+        f"`--videos-per-job 20`: ${twenty.usd_per_video:.3f} a video at 100 a day instead of ${one.usd_per_video:.3f}"
+        in text
+    )
     worst = max(cost(videos, Terms()).usd_per_video_without_idle for videos in VOLUMES)
     assert f"cold start and work: ${worst:.3f} at most" in text
     saved = Terms(baked=False).cold_s - Terms().cold_s

@@ -1,7 +1,7 @@
 """Makes the database of Dagster's records and brings the warehouse's tables up to date. Run before each start.
 
-Reads DAGSTER_PG_HOST, DAGSTER_PG_USERNAME, DAGSTER_PG_PASSWORD, and what `Settings` reads. Running it again, or twice at
-a time, does no harm.
+Reads DAGSTER_PG_HOST, DAGSTER_PG_USERNAME, DAGSTER_PG_PASSWORD, and what `Settings` reads. Running it again, or twice
+at a time, does no harm.
 """
 
 from __future__ import annotations

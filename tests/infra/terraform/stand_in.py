@@ -3,6 +3,7 @@
 | missing there | so |
 | --- | --- |
 | EC2 Image Builder | no module `ami` |
+| conditions of bucket policies: a Deny without TLS denies all | no bucket policy |
 | RedriveAllowPolicy of SQS | the provider would wait for it |
 | a tag in a budget's filter; cost anomaly monitors (an error 500) | no budget, no monitor |
 | listeners without a certificate that ACM knows | the test imports one first |
@@ -25,6 +26,10 @@ output "image_pipeline_arn" {
 """,
     "modules/footage/stand_in_override.tf": """
 resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
+  count = 0
+}
+
+resource "aws_s3_bucket_policy" "this" {
   count = 0
 }
 """,

@@ -1,4 +1,4 @@
-"""`terraform apply` against the local AWS, the code against what it made, and `destroy`, after which nothing is left."""
+"""`terraform apply` against the local AWS, the code against what it made, and `destroy`, which leaves nothing."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def _certificate() -> str:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     made = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     imported = boto3.client("acm").import_certificate(
         Certificate=made.public_bytes(serialization.Encoding.PEM), PrivateKey=pem
     )
@@ -154,5 +152,3 @@ def _is_empty(made: Workspace) -> None:
     assert not [role["RoleName"] for role in roles if role["RoleName"].startswith("sentinel")]
     vpcs = boto3.client("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["sentinel"]}])["Vpcs"]
     assert vpcs == []
-
-

@@ -18,7 +18,9 @@ _EXCEPTIONS = Path(__file__).with_name("exceptions.yaml")
 
 def test_it_is_formatted() -> None:
     plugin_folder()
-    done = subprocess.run(["terraform", "fmt", "-check", "-recursive", ROOT], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["terraform", "fmt", "-check", "-recursive", ROOT], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -44,7 +46,18 @@ def test_a_policy_checker_finds_only_what_is_explained() -> None:
     checkov = os.environ.get("SENTINEL_CHECKOV") or shutil.which("checkov")
     if checkov is None:
         pytest.skip("no checkov (SENTINEL_CHECKOV names its command)")
-    command = [checkov, "-d", str(ROOT), "--framework", "terraform", "--skip-download", "--compact", "--quiet", "-o", "json"]
+    command = [
+        checkov,
+        "-d",
+        str(ROOT),
+        "--framework",
+        "terraform",
+        "--skip-download",
+        "--compact",
+        "--quiet",
+        "-o",
+        "json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     report = json.loads(done.stdout)
     explained = yaml.safe_load(_EXCEPTIONS.read_text())

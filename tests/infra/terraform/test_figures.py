@@ -105,10 +105,18 @@ def test_alarms_watch_what_wakes_a_person(blocks: Blocks) -> None:
 
 def test_nothing_is_public(blocks: Blocks) -> None:
     """No way in from the internet, and none out: no gateway, no NAT, no public address, no open range."""
-    for kind in ("aws_internet_gateway", "aws_nat_gateway", "aws_eip", "aws_security_group_rule", "aws_lambda_function_url"):
+    for kind in (
+        "aws_internet_gateway",
+        "aws_nat_gateway",
+        "aws_eip",
+        "aws_security_group_rule",
+        "aws_lambda_function_url",
+    ):
         assert kind not in blocks
     rules = blocks["aws_vpc_security_group_ingress_rule"] + blocks["aws_vpc_security_group_egress_rule"]
-    assert not [rule for rule in rules if rule.get("cidr_ipv4") or rule.get("cidr_ipv6")]  # operator_cidrs: none by default
+    assert not [
+        rule for rule in rules if rule.get("cidr_ipv4") or rule.get("cidr_ipv6")
+    ]  # operator_cidrs: none by default
     assert not [group for group in blocks["aws_security_group"] if group.get("ingress") or group.get("egress")]
     source = "".join(path.read_text() for path in ROOT.rglob("*.tf"))
     assert "0.0.0.0/0" not in source
@@ -146,8 +154,8 @@ def test_all_that_is_stored_is_encrypted_with_our_key(blocks: Blocks, kind: str,
 def test_the_key_turns_and_old_clients_stay_out(blocks: Blocks) -> None:
     (key,) = blocks["aws_kms_key"]
     assert key["enable_key_rotation"]
-    assert [rule["apply_server_side_encryption_by_default"]["sse_algorithm"]
-            for rule in [_at(blocks, "aws_s3_bucket_server_side_encryption_configuration", ".this")["rule"]]] == ["aws:kms"]  # fmt: skip
+    rule = _at(blocks, "aws_s3_bucket_server_side_encryption_configuration", ".this")["rule"]
+    assert rule["apply_server_side_encryption_by_default"]["sse_algorithm"] == "aws:kms"
     parameters = _at(blocks, "aws_db_parameter_group", ".this")["parameter"]
     assert {p["name"]: p["value"] for p in parameters}["rds.force_ssl"] == "1"
 

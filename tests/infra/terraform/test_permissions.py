@@ -163,7 +163,9 @@ def test_running_code_calls_what_the_table_says(aws: LocalAws, monkeypatch: pyte
     from resources.weight_sources import copy_from
     from tests.builders.queues import CommandQueue
 
-    boto3.client("s3").create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
+    boto3.client("s3").create_bucket(
+        Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"}
+    )
     with _sent(monkeypatch) as sent:
         channel = S3Channel("s3://bucket/steps/1", boto3.client("s3"))
         assert channel.put_if_absent("a", b"1")
