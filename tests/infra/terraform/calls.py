@@ -37,16 +37,11 @@ CALLS = (
     _calls("resources/objects.py", "s3", "head_object get_object put_object", BOTH),
     _calls("resources/footage.py", "s3", "get_object", BOTH),
     _calls("resources/weight_sources.py", "s3", "get_object", BOTH),
+    _calls("resources/upload_queue.py", "sqs", "receive_message delete_message_batch", HOST),
+    _calls("sensors/headers.py", "s3", "get_object", HOST),
+    _calls("sensors/objects.py", "s3", "head_object", HOST),
     _calls("sentinel_assets/journey.py", "s3", "upload_file", UPLOADER),
 )  # fmt: skip
-
-# What the contracts of the deployment name and whose code is a part of its own (the upload sensor, the database's
-# address): allowed to the control plane. A module of the checkout that makes such a call must stand in CALLS, too.
-OF_CONTRACTS = {
-    "sqs:ReceiveMessage": "the upload sensor takes messages",
-    "sqs:DeleteMessage": "and deletes them in the tick after",
-    "secretsmanager:GetSecretValue": "SENTINEL_DATABASE_SECRET is the warehouse's address",
-}
 
 # IAM's action where it is not the operation's own name.
 ACTIONS = {
@@ -59,7 +54,7 @@ ACTIONS = {
 BESIDE_CALLS: dict[Role, dict[str, str]] = {
     "control_plane": {
         "s3:ListBucket": "without it S3 answers 403, not 404, for an object that is not there",
-        "kms:Decrypt": "objects, messages and the secret are encrypted with our key",
+        "kms:Decrypt": "objects and messages are encrypted with our key",
         "kms:GenerateDataKey": "objects are written encrypted",
         "batch:TagResource": "SubmitJob with tags",
         "ssmmessages:CreateControlChannel": "port forwarding to the UI",

@@ -86,8 +86,9 @@ def _holds_no_password(made: Workspace) -> None:
     """The secret has the address as the code reads it; the state has nothing of it."""
     (secret,) = boto3.client("secretsmanager").list_secrets()["SecretList"]
     value = json.loads(boto3.client("secretsmanager").get_secret_value(SecretId=secret["ARN"])["SecretString"])
-    assert set(value) == {"engine", "host", "port", "dbname", "username", "password"}
+    assert set(value) == {"engine", "host", "port", "dbname", "username", "password", "url"}
     assert len(value["password"]) == 40
+    assert value["url"].startswith(f"postgresql://sentinel:{value['password']}@{value['host']}:")
     assert value["password"] not in (made.folder / "terraform.tfstate").read_text()
 
 

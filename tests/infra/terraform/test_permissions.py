@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 from tests.builders.terraform import CHECKOUT
-from tests.infra.terraform.calls import ACTIONS, BESIDE_CALLS, CALLS, OF_CONTRACTS, Role
+from tests.infra.terraform.calls import ACTIONS, BESIDE_CALLS, CALLS, Role
 from tests.infra.terraform.conftest import Blocks
 
 if TYPE_CHECKING:
@@ -86,8 +86,6 @@ def test_a_role_may_what_the_code_calls_and_nothing_else(blocks: Blocks, role: R
         if role in row.roles:
             names = [f"{row.service}:{_operations().get(name, ('', name))[1]}" for name in row.operations]
             needed |= {ACTIONS.get(name, name) for name in names}
-    if role == "control_plane":
-        needed |= OF_CONTRACTS.keys()
     assert set(_allowed(blocks, role)) == needed
 
 

@@ -14,9 +14,9 @@ locals {
     SENTINEL_WEIGHTS   = "/var/lib/sentinel/weights"
   })
 
-  # Dagster's own tables: Dagster reads its storage's address from the environment only.
+  # The warehouse's address and that of Dagster's own tables, put into the environment by ECS at the start of the task.
   secrets = [
-    for variable, key in { DAGSTER_PG_HOST = "host", DAGSTER_PG_USERNAME = "username", DAGSTER_PG_PASSWORD = "password" } :
+    for variable, key in { DATABASE_URL = "url", DAGSTER_PG_HOST = "host", DAGSTER_PG_USERNAME = "username", DAGSTER_PG_PASSWORD = "password" } :
     { name = variable, valueFrom = "${var.database.secret_arn}:${key}::" }
   ]
 

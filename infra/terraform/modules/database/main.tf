@@ -83,5 +83,7 @@ resource "aws_secretsmanager_secret_version" "this" {
     dbname   = aws_db_instance.this.db_name
     username = aws_db_instance.this.username
     password = local.password
+    # Whole, as DATABASE_URL; the password is letters and digits, so nothing in it has to be escaped.
+    url = "postgresql://${aws_db_instance.this.username}:${local.password}@${aws_db_instance.this.endpoint}/${aws_db_instance.this.db_name}?sslmode=require"
   })
 }
