@@ -38,9 +38,11 @@ CALLS = (
     _calls("resources/footage.py", "s3", "get_object", BOTH),
     _calls("resources/weight_sources.py", "s3", "get_object", BOTH),
     _calls("resources/upload_queue.py", "sqs", "receive_message delete_message_batch", HOST),
+    _calls("resources/secrets.py", "secretsmanager", "get_secret_value", HOST),
     _calls("sensors/headers.py", "s3", "get_object", HOST),
     _calls("sensors/objects.py", "s3", "head_object", HOST),
     _calls("sentinel_assets/journey.py", "s3", "upload_file", UPLOADER),
+    _calls("sentinel_assets/uploading.py", "s3", "upload_file head_object", UPLOADER),
 )  # fmt: skip
 
 # IAM's action where it is not the operation's own name.
@@ -54,7 +56,7 @@ ACTIONS = {
 BESIDE_CALLS: dict[Role, dict[str, str]] = {
     "control_plane": {
         "s3:ListBucket": "without it S3 answers 403, not 404, for an object that is not there",
-        "kms:Decrypt": "objects and messages are encrypted with our key",
+        "kms:Decrypt": "objects, messages and the secret are encrypted with our key",
         "kms:GenerateDataKey": "objects are written encrypted",
         "batch:TagResource": "SubmitJob with tags",
         "ssmmessages:CreateControlChannel": "port forwarding to the UI",

@@ -80,14 +80,20 @@ data "aws_iam_policy_document" "task" {
   }
 
   statement {
-    sid       = "OfBucketAndQueue"
+    sid       = "FindTheWarehouse"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [var.database.secret_arn]
+  }
+
+  statement {
+    sid       = "OfBucketQueueAndSecret"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = [var.key_arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["s3.${var.region}.amazonaws.com", "sqs.${var.region}.amazonaws.com"]
+      values   = ["s3.${var.region}.amazonaws.com", "sqs.${var.region}.amazonaws.com", "secretsmanager.${var.region}.amazonaws.com"]
     }
   }
 

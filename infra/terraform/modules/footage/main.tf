@@ -133,7 +133,7 @@ resource "aws_s3_bucket_policy" "this" {
 data "aws_iam_policy_document" "uploader" {
   statement {
     sid       = "UploadFootage"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"]
     resources = ["${aws_s3_bucket.this.arn}/${var.prefixes.footage}/*"]
   }
 
