@@ -339,6 +339,35 @@ def verify(as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("volumes", metavar="[VIDEOS_A_DAY]...", nargs=-1, type=click.FloatRange(0, min_open=True))
+@click.option("--stock", is_flag=True, help="Hosts pull image and weights at boot: no AMI was baked.")
+@click.option("--spot", is_flag=True, help="On spot hosts.")
+@click.option("--videos-per-job", type=click.IntRange(1), default=1, show_default=True, help="One after another.")
+@click.option("--host-price", type=click.FloatRange(0, min_open=True), help="USD per host hour in your region.")
+@click.option("--work-seconds", type=click.FloatRange(0, min_open=True), help="Of a video on a warm host, as you saw.")
+@json_option
+def cost(
+    volumes: tuple[float, ...],
+    stock: bool,
+    spot: bool,
+    videos_per_job: int,
+    host_price: float | None,
+    work_seconds: float | None,
+    as_json: bool,
+) -> None:
+    """What so many 5-minute videos a day cost on AWS, by which formula, from which inputs."""
+    from sentinel_assets import report
+    from sentinel_assets.cost import VOLUMES, Terms, statement
+
+    terms = Terms(not stock, spot, videos_per_job, host_price, work_seconds)
+    made = statement(volumes or VOLUMES, terms)
+    if as_json:
+        report.print_json(out, made)
+    else:
+        report.print_cost(out, made)
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the web page; a free one by default.")
 def dev(port: int | None) -> None:
     """Run the Dagster UI over this machine's data until Ctrl-C."""

@@ -205,3 +205,53 @@ def _plain_value(value: Any) -> Any:
 
 def print_json(console: Console, value: Any) -> None:
     console.file.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def print_cost(out: Console, made: dict[str, Any]) -> None:
+    """The statement of `sentinel_assets.cost`, for people."""
+    warm = made["warm_video"]
+    out.print(
+        f"A 5-minute video on a warm host: {warm['seconds']:.1f} s, ${warm['usd']:.4f}. Start of a job"
+        f" {made['job_start_s']:.1f} s, of a host {made['cold_start_s']:.0f} s; a host is"
+        f" ${made['terms']['usd_per_host_hour']:.3f} an hour.",
+        highlight=False,
+    )
+    out.print()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in (
+        "Videos/day",
+        "Cold",
+        "Host s",
+        "$/video",
+        "without idle",
+        "before",
+        "before, with idle",
+        "GPU $/month",
+    ):
+        table.add_column(name, justify="right")
+    low, high = made["predecessor"]["usd_per_video"]
+    for row in made["volumes"]:
+        table.add_row(
+            f"{row['videos_per_day']:,.0f}",
+            f"{row['cold_share']:.0%}",
+            f"{row['host_s']:.0f}",
+            f"{row['usd_per_video']:.4f}",
+            f"{row['usd_per_video_without_idle']:.4f}",
+            f"{low:.2f}-{high:.2f}",
+            "-".join(f"{usd:.2f}" for usd in row["predecessor_with_idle"]),
+            f"{row['usd_per_month']:,.2f}",
+        )
+    out.print(table)
+    out.print()
+    fixed = made["fixed_usd_per_month"]
+    parts = ", ".join(f"{name} {usd:.0f}" for name, usd in fixed.items())
+    out.print(
+        f"Beside it, at any volume: ${sum(fixed.values()):.0f} a month ({parts}).", highlight=False, soft_wrap=True
+    )
+    out.print()
+    inputs = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Input", "Value", "Basis", "Source"):
+        inputs.add_column(name, overflow="fold")
+    for name, one in made["inputs"].items():
+        inputs.add_row(name, f"{one['value']:.4g} {one['unit']}", str(one["basis"]), one["source"])
+    out.print(inputs)

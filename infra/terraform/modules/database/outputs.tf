@@ -1,0 +1,14 @@
+output "identifier" {
+  description = "For metrics."
+  value       = aws_db_instance.this.identifier
+}
+
+output "secret_arn" {
+  description = "With engine, host, port, dbname, username, password."
+  value       = aws_secretsmanager_secret.this.arn
+}
+
+output "key_arn" {
+  description = "Key of the secret."
+  value       = var.key_arn
+}
