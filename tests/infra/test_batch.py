@@ -540,6 +540,18 @@ def test_a_share_is_asked_for_where_there_is_a_policy(aws: LocalAws) -> None:
         queue.submit("true")
 
 
+def test_a_policy_is_deleted_once_no_queue_has_it(aws: LocalAws) -> None:
+    batch = boto3.client("batch")
+    policy = batch.create_scheduling_policy(name="fair")["arn"]
+    queue = CommandQueue(queue={"schedulingPolicyArn": policy})
+    with pytest.raises(batch.exceptions.ClientException, match="found existing JobQueue relationship"):
+        batch.delete_scheduling_policy(arn=policy)
+    batch.update_job_queue(jobQueue="queue", state="DISABLED")
+    queue.batch.delete_job_queue(jobQueue="queue")
+    batch.delete_scheduling_policy(arn=policy)
+    assert batch.describe_scheduling_policies(arns=[policy])["schedulingPolicies"] == []
+
+
 def _lives(pid: int) -> bool:
     """A process that has ended, and that nobody has waited for, is over too."""
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)

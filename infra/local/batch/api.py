@@ -143,6 +143,9 @@ class BatchApi:
     def describe_scheduling_policies(self, request: Json) -> Json:
         return self._registry.describe_scheduling_policies(request)
 
+    def delete_scheduling_policy(self, request: Json) -> Json:
+        return self._registry.delete_scheduling_policy(request)
+
     def register_job_definition(self, request: Json) -> Json:
         return self._registry.register_job_definition(request)
 

@@ -187,6 +187,14 @@ class Registry:
             found = [self._policies.get(name_in(arn)) for arn in request["arns"]]
         return {"schedulingPolicies": [record for record in found if record]}
 
+    def delete_scheduling_policy(self, request: Json) -> Json:
+        name = name_in(request["arn"])
+        with self._lock:
+            used = any(name == name_in(q.get("schedulingPolicyArn", "")) for q in self._queues.values())
+            require(not used, "Cannot delete, found existing JobQueue relationship")
+            self._policies.pop(name, None)
+        return {}
+
     def _checked(self, queue: Json) -> Json:
         environments = queue.get("computeEnvironmentOrder", [])
         within = 1 <= len(environments) <= MAX_ENVIRONMENTS_OF_QUEUE
