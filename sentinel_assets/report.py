@@ -158,7 +158,7 @@ def system_lines(system: System, settings: Settings) -> list[str]:
         f"PostgreSQL   {system.database}{ours if settings.database_url is None else ''}",
         f"S3           {endpoint}   bucket {bucket}",
         f"SQS          {where['SENTINEL_UPLOAD_QUEUE']}",
-        "Upload from another terminal with any AWS client:",
+        "Upload from another terminal: sentinel upload VIDEO..., or with any AWS client:",
         f"  AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={where['AWS_DEFAULT_REGION']} "
         f"aws --endpoint-url {endpoint} s3 cp VIDEO s3://{bucket}/",
         *again,
