@@ -167,7 +167,6 @@ def _services(settings: Settings, home: Path, address: str) -> Iterator[subproce
             "sentinel_assets.definitions",
             "--location-name",
             _LOCATION,
-            "--use-python-environment-entry-point",
         ]
         services = [
             {
