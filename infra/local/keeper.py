@@ -96,6 +96,7 @@ def keep(services: list[Service], stdin: int) -> None:
         for service in started:
             if service.process is not None and service.process.poll() is None:
                 service.process.terminate()
+        _kill_below({service.process.pid for service in started if service.process})
         for service in started:
             service.stop(time.monotonic() + _PATIENCE_S)
         _kill_the_rest()
@@ -109,6 +110,18 @@ def _bury(ours: set[int]) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
+def _kill_below(services: set[int]) -> None:
+    """At once, all that the services have started: runs, which are made to be resumed. One that went on for a moment
+    would see the cloud go before itself, and take that for a failure of its own."""
+    below = [pid for service in services for pid in _children(service)]
+    while below:
+        pid = below.pop()
+        below += _children(pid)
+        if pid not in services:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def _kill_the_rest() -> None:
     """What the services have left behind comes to us, one generation after the other."""
     while pids := _children():
@@ -119,9 +132,13 @@ def _kill_the_rest() -> None:
                 os.waitpid(pid, 0)
 
 
-def _children() -> list[int]:
-    listed = Path(f"/proc/self/task/{os.getpid()}/children")
-    return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
+def _children(parent: int | None = None) -> list[int]:
+    """Of all threads of a process, ours if none is named (Linux)."""
+    found: list[int] = []
+    for listed in Path(f"/proc/{parent or os.getpid()}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends at this moment
+            found += map(int, listed.read_text().split())
+    return found
 
 
 def _end_with_parent() -> None:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _IMPORT_ROOT = Path(__file__).resolve().parents[2]
 _START_TIMEOUT_S = 240.0
 _LOOK_S = 0.2  # between two looks whether the server still has a guardian
+_COMES_BACK_S = 15.0  # how long a server may take to answer again; recovery after a kill takes a second or two
+_LOOK_AGAIN_S = 0.2
 _CREATE_DATABASE_LOCK = 0x5E47_0001  # key of the advisory lock, ours alone by convention
 
 
@@ -80,12 +82,25 @@ class Server:
         import psycopg
 
         try:
-            with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            with self._connected() as connection:
                 yield connection
         except psycopg.OperationalError as error:
             raise StoreUnavailable(
                 f"PostgreSQL: {error}", where=f"127.0.0.1:{self.port}", remedy="Free space if that is it, and try again"
             ) from error
+
+    def _connected(self) -> psycopg.Connection[TupleRow]:
+        """Waits for a server that is just being started again."""
+        import psycopg
+
+        deadline = time.monotonic() + _COMES_BACK_S
+        while True:
+            try:
+                return psycopg.connect(self.url("postgres"), autocommit=True)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_AGAIN_S)
 
 
 class LocalPostgres:
