@@ -15,7 +15,8 @@ from batch_step import dagster_internals as internals
 PACKAGE = Path(batch_step.__file__).parent
 
 
-def test_private_imports_stand_in_one_file() -> None:
+def test_private_imports_stand_in_two_files() -> None:
+    """Those of steps, and those of the run launcher, whose own tests run it under Dagster's daemon."""
     found = set()
     for file in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -23,7 +24,7 @@ def test_private_imports_stand_in_one_file() -> None:
             names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if any(n.startswith(("dagster.", "dagster_shared", "dagster._")) for n in names):
                 found.add(file.name)
-    assert found == {"dagster_internals.py"}
+    assert found == {"dagster_internals.py", "run_launcher.py"}
 
 
 def test_all_of_them_are_used() -> None:

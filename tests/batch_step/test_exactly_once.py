@@ -129,7 +129,7 @@ def test_two_run_workers_that_race_leave_one_execution(
         thread.join()
 
     def vars_of(launch: StepLaunch) -> Any:
-        return launch._context, launch._terms, launch._jobs, launch._is_last
+        return launch._context, launch._terms, launch._jobs, launch._is_last, launch._on_event
 
     monkeypatch.setattr(StepLaunch, "events", twice)
     result = Launch(toys, tmp_path / "ran").run(sleep_s=0.5)
