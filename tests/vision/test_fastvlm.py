@@ -106,10 +106,10 @@ def test_a_question_cannot_bring_a_picture_of_its_own(original: FastVlm) -> None
     assert original.prompt_ids("<image>Who?") == original.prompt_ids("Who?")
 
 
-def test_any_model_of_transformers_answers_as_ours_does(
-    native_path: Path, native: FastVlm, pictures: Callable[[str], Image]
+def test_a_model_of_transformers_answers_alone_as_among_others(
+    native_path: Path, pictures: Callable[[str], Image]
 ) -> None:
-    """The general describer on the same folder: its processor is transformers' own, the tokens must be ours."""
+    """The general describer, on transformers' own processor: an answer does not depend on who shares the batch."""
     general = ImageTextModel(native_path, device="cpu", max_tokens=6)
     shown = [[pictures("bus")], [pictures("tall")]]
     answers = general.answer(shown, [QUESTION, "Who?"])
