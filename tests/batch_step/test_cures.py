@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from batch_step.jobs import BatchJobs
+from tests.batch_step.conftest import CHECKOUT
 from tests.batch_step.runs import Toys, kinds, messages
 from tests.batch_step.streams import stream_of
 
@@ -78,8 +79,11 @@ def test_a_waiting_step_tells_its_place_in_the_queue(
 
 
 @pytest.mark.drill
-def test_steps_in_processes_of_their_own_are_followed_alike(toys: Toys, tmp_path: Path) -> None:
+def test_steps_in_processes_of_their_own_are_followed_alike(
+    toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Dagster's multiprocess executor: each step has a host of its own; the records are those of one process."""
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))  # where those processes find the assets of these tests
     streams = []
     for definitions in ("local", "remote_by_process"):
         home = tmp_path / definitions
