@@ -47,11 +47,6 @@ class RunningSystem:
     def settings(self) -> Settings:
         return Settings.from_env(environment(self.home))
 
-    def require_resumption(self) -> None:
-        """Skip the test, with a word, where Dagster is not told to resume runs whose worker has died."""
-        if "run_monitoring" not in (self.home / "dagster" / "dagster.yaml").read_text():
-            pytest.skip("runs whose worker has died are not resumed: dagster.yaml has no run_monitoring")
-
     def client(self, service: str) -> Any:
         """A boto3 client of its AWS."""
         where = self.facts["environment"]

@@ -137,7 +137,6 @@ def test_an_ordinary_client_uploads_and_what_was_uploaded_outlives_a_crash(
         first = running.finished(upload(people))
         assert (first.status, first.event_count) == ("completed", 2)
         made_once(running, first.partition_key)
-        running.require_resumption()
         second = upload(tmp_path / "second.mp4")
         eventually(lambda: (row := running.video(second)) and row.status == "processing", "the analysis begins")
         pids = family(running.process.pid)
@@ -187,7 +186,6 @@ def is_analysed_exactly_once(running: RunningSystem, address: str) -> None:
 
 def test_a_killed_run_worker_costs_nothing(running: RunningSystem, people: Path, tmp_path: Path) -> None:
     """The run is resumed by another worker, which follows the same job."""
-    running.require_resumption()
     address = begun(running, people, tmp_path, "worker.mp4", 2)
     jobs = running.jobs()
     for pid in running.processes("api execute_run") + running.processes("api resume_run"):
