@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3.session
-import pytest
 
 from infra.local import provision
 from resources.settings import Settings
