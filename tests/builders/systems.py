@@ -20,6 +20,7 @@ from infra.local import provision
 from resources.settings import Settings
 from resources.warehouse import Video, connect
 from sentinel_assets.development import graphql
+from sentinel_assets.vision.errors import StoreUnavailable
 
 SENTINEL = Path(sys.executable).with_name("sentinel")
 LIMIT_S = 240.0  # generous: two cores may be shared with everything else that the suite runs
@@ -54,7 +55,17 @@ class RunningSystem:
         return session.client(service, endpoint_url=where["AWS_ENDPOINT_URL"])
 
     def graphql(self, query: str, **variables: object) -> dict[str, Any]:
-        return graphql(self.ui, query, variables)
+        """The answer to a question. A web server whose database was away refuses one, and answers the next."""
+        refusals: list[StoreUnavailable] = []
+
+        def asked() -> dict[str, Any] | None:
+            try:
+                return graphql(self.ui, query, variables)
+            except StoreUnavailable as refusal:
+                refusals.append(refusal)
+                return None
+
+        return dict(eventually(asked, "the Dagster UI answers", lambda: refusals[-1]))
 
     def video(self, uri: str) -> Video | None:
         """The row of the video at that address."""
