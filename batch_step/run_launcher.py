@@ -9,6 +9,10 @@ run, whose steps on AWS Batch follow the jobs that they had. In dagster.yaml:
       class: ProcessRunLauncher
       config: {log_dir: /var/log/runs}
     run_monitoring: {enabled: true, poll_interval_seconds: 5, max_resume_run_attempts: 3}
+
+Where a machine is replaced by another of which there is one at a time (an ECS service of one task), `alone: true` says
+so: a run of the machine before is then a lost run, to be resumed here, and not one that somebody else looks after. The
+daemon and the webserver have to see each other's processes (`pidMode: task`).
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import dagster as dg
 import psutil
@@ -67,10 +72,16 @@ class Worker:
 
 
 class ProcessRunLauncher(RunLauncher, ConfigurableClass):
-    """`log_dir` gets a file for each run: what its process prints."""
+    """`log_dir` gets a file for each run: what its process prints. Without it, that goes where the daemon's goes.
 
-    def __init__(self, log_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        self._log_dir = Path(log_dir)
+    `alone`: no other machine launches runs of this instance at the same time.
+    """
+
+    def __init__(
+        self, log_dir: str | None = None, alone: bool = False, inst_data: ConfigurableClassData | None = None
+    ) -> None:
+        self._log_dir = Path(log_dir) if log_dir else None
+        self._alone = alone
         self._inst_data = inst_data
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         super().__init__()  # type: ignore[no-untyped-call]
@@ -81,7 +92,10 @@ class ProcessRunLauncher(RunLauncher, ConfigurableClass):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        return {"log_dir": dg.StringSource}
+        return {
+            "log_dir": dg.Field(dg.StringSource, is_required=False),
+            "alone": dg.Field(dg.BoolSource, is_required=False, default_value=False),
+        }
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
@@ -125,19 +139,20 @@ class ProcessRunLauncher(RunLauncher, ConfigurableClass):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """A run that this launcher did not start, or on another machine, is none of its business: taken for alive."""
+        """A run that no launcher started, or one on another machine, is none of its business: taken for alive."""
         if self._is_elsewhere(run) or self._process(run) is not None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, "the run's process is gone")
 
     def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
-        log = self._log(run.run_id)
+        if self._log_dir is None:
+            return "What the run's process printed is in the log of the daemon"
+        log = self._log_dir / f"{run.run_id}.log"
         return f"What the run's process printed is in {log}" if log.exists() else None
 
     def _start(self, run_id: str, arguments: Sequence[str]) -> None:
         self._reap()
-        self._log_dir.mkdir(parents=True, exist_ok=True)
-        with self._log(run_id).open("ab") as log:
+        with self._log(run_id) as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -157,10 +172,17 @@ class ProcessRunLauncher(RunLauncher, ConfigurableClass):
 
     def _is_elsewhere(self, run: dg.DagsterRun) -> bool:
         worker = Worker.of_tags(run.tags)
-        return worker is None or worker.host != socket.gethostname()
+        return worker is None or (worker.host != socket.gethostname() and not self._alone)
 
     def _reap(self) -> None:
         self._started = {run_id: process for run_id, process in self._started.items() if process.poll() is None}
 
-    def _log(self, run_id: str) -> Path:
-        return self._log_dir / f"{run_id}.log"
+    @contextmanager
+    def _log(self, run_id: str) -> Iterator[IO[bytes] | None]:
+        """Where what the run's process prints is appended; None: where our own output goes."""
+        if self._log_dir is None:
+            yield None
+            return
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        with (self._log_dir / f"{run_id}.log").open("ab") as log:
+            yield log

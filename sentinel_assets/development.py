@@ -4,6 +4,7 @@ PostgreSQL, the local cloud, and Dagster's code server, daemon and pages."""
 from __future__ import annotations
 
 import fcntl
+import http.client
 import json
 import os
 import signal
@@ -242,13 +243,15 @@ def _wait_until_loaded(address: str, keeper: subprocess.Popen[bytes], home: Path
 
 
 def graphql(address: str, query: str, variables: Mapping[str, object] | None = None) -> dict[str, object]:
-    """The answer's data. Raises StoreUnavailable where nobody answers."""
+    """The answer's data. Raises StoreUnavailable where nobody answers, or the server could not."""
     body = json.dumps({"query": query, "variables": variables or {}}).encode()
     request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             return dict(json.load(answer)["data"])
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer, too, and holds its connection
         raise StoreUnavailable(f"the Dagster UI does not answer: {error}", where=address, remedy="Try again") from error
 
 

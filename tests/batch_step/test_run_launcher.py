@@ -83,6 +83,19 @@ def test_runs_that_others_execute_are_left_alone(
     assert _status(instance, _run(instance, **{**_here(process), "host": "elsewhere"})) == "RUNNING"
 
 
+def test_the_run_of_a_machine_that_this_one_replaced_is_lost(
+    instance: dg.DagsterInstance, process: subprocess.Popen[bytes]
+) -> None:
+    """Where there is one machine at a time. A command's own run has no worker, and stays the command's."""
+    successor = ProcessRunLauncher(alone=True)
+    successor.register_instance(instance)
+    lost = _run(instance, host="before", pid=process.pid, started=1.0)
+    assert successor.check_run_worker_health(lost).status.value == "FAILED"
+    here = _run(instance, **{**_here(process), "host": "another name of this task"})
+    assert successor.check_run_worker_health(here).status.value == "RUNNING"
+    assert successor.check_run_worker_health(_run(instance)).status.value == "RUNNING"
+
+
 def test_a_run_whose_worker_is_gone_is_canceled_at_once(
     instance: dg.DagsterInstance, process: subprocess.Popen[bytes]
 ) -> None:

@@ -89,6 +89,27 @@ def test_dagster_takes_its_configuration(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert location["grpc_server"] == {"host": "127.0.0.1", "port": 4000, "location_name": "sentinel"}
 
 
+def test_runs_come_in_the_order_that_one_machine_keeps(tmp_path: Path) -> None:
+    """Uploads before backfills, one run of a video at a time, a lost run resumed; what it adds is about a long life."""
+    from sentinel_assets import instance
+
+    cloud = yaml.safe_load((DOCKER / "dagster.yaml").read_text())
+    local = instance.for_daemon(None, tmp_path)
+    for section in ("run_queue", "run_retries", "sensors"):
+        assert cloud[section] == local[section]
+    assert cloud["run_launcher"] == {**local["run_launcher"], "config": {"alone": True}}
+    assert cloud["run_monitoring"] == {**local["run_monitoring"], "max_runtime_seconds": 21600}
+    assert cloud["concurrency"]["pools"] == local["concurrency"]["pools"]
+    assert (
+        cloud["concurrency"]["runs"]["max_concurrent_runs"] == 2 * local["concurrency"]["runs"]["max_concurrent_runs"]
+    )
+    (one_a_video, backfills), (one_a_video_here, backfills_here) = (
+        where["concurrency"]["runs"]["tag_concurrency_limits"] for where in (cloud, local)
+    )
+    assert one_a_video == one_a_video_here
+    assert backfills == {**backfills_here, "limit": 2 * backfills_here["limit"]}
+
+
 def test_the_databases_are_made_once(postgres: Server, monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     """By the script that runs before each start: Dagster's, then the warehouse's tables; again without harm."""
     where = psycopg.conninfo.conninfo_to_dict(database_url)
