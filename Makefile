@@ -16,6 +16,9 @@ EXTRAS_cpu := [cpu,local]
 EXTRAS_gpu := [gpu,local]
 INSTALLED := $(VENV)/.installed-$(PROFILE)
 
+# Three on two cores: many tests wait for what they started. tests/conftest.py says which files begin.
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher bench-models models clean
 
 demo: $(INSTALLED)
@@ -23,11 +26,11 @@ demo: $(INSTALLED)
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/sentinel models pull
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not drill' $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m 'not drill' $(ARGS)
 
 drills: $(VENV)/.installed-dev
 	@$(BIN)/sentinel models pull
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m drill $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m drill $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _POSTGRES_FOLDER = "SENTINEL_TEST_POSTGRES"
+_LONGEST_FIRST = (
+    "infra/terraform/test_apply.py",  # nearly all of it is Terraform's provider, waiting
+    "system/test_loop.py",
+    "test_gpu_steps.py",
+    "test_analyze.py",
+    "test_dev.py",
+    "system/test_ui.py",
+    "test_faults.py",
+    "test_reviewing.py",
+    "infra/terraform/test_checks.py",
+)
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
@@ -44,6 +55,12 @@ def oracle() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of the reference implementations' goldens (SENTINEL_ORACLE)")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, or one worker of pytest-xdist ends alone with them."""
+    rank = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(_CHECKOUT / "tests").as_posix(), len(rank)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
