@@ -70,6 +70,10 @@ class Channel(Protocol):
 
     def get(self, key: str) -> bytes | None: ...
 
+    def hasty(self, seconds: float) -> Channel:
+        """The same place for what is soon written anew anyway: one try each, given up after `seconds`."""
+        ...
+
 
 class FolderChannel:
     """A folder that both sides see: one machine, or a shared file system."""
@@ -107,6 +111,9 @@ class FolderChannel:
             return None
         except OSError as e:
             raise ChannelUnavailable(str(e), where=self._root / key) from e
+
+    def hasty(self, seconds: float) -> FolderChannel:
+        return self  # a file system has no time limits to set
 
     @staticmethod
     def _write_beside(target: Path, data: bytes) -> Path:
@@ -149,6 +156,9 @@ class S3Channel:
             raise ChannelUnavailable(str(e), where=f"{self.uri}/{key}") from e
         except BotoCoreError as e:
             raise ChannelUnavailable(str(e), where=f"{self.uri}/{key}") from e
+
+    def hasty(self, seconds: float) -> S3Channel:
+        return S3Channel(self.uri, clients.client("s3", attempts=1, answer_seconds=seconds))
 
     def _call(self, operation: str, key: str, expected: tuple[str, ...] = (), **parameters: Any) -> str | None:
         """The error code if it is an expected one, None when the call went well."""

@@ -55,6 +55,8 @@ class Claim:
 
     def __init__(self, channel: Channel, beat_seconds: float, takeover_seconds: float) -> None:
         self._channel, self._beat_s, self._takeover_s = channel, beat_seconds, takeover_seconds
+        # A beat that hangs must not keep the next one back: to the job, the host would be silent.
+        self._hasty = channel.hasty(beat_seconds)
         self._owner = Owner.here()
         self._seen: tuple[int, bytes] = (-1, b"")
         self._seen_at = 0.0
@@ -98,7 +100,7 @@ class Claim:
         return time.monotonic() - self._seen_at > self._takeover_s
 
     def __enter__(self) -> Self:
-        self._beat(0)
+        self._beat(self._channel, 0)
         self._thread = threading.Thread(target=self._run, name="batch-step-lease", daemon=True)
         self._thread.start()
         return self
@@ -111,7 +113,7 @@ class Claim:
             self._thread.join()
         if not self.superseded.is_set():
             try:
-                self._beat(-1, released=True)
+                self._beat(self._channel, -1, released=True)
             except ChannelUnavailable:
                 if error is None:
                     raise
@@ -121,17 +123,15 @@ class Claim:
         while not self._over.wait(self._beat_s):
             beat += 1
             try:
-                if self._channel.get(claim_key(self.number + 1)) is not None:
+                if self._hasty.get(claim_key(self.number + 1)) is not None:
                     self.superseded.set()
                     return
-                self._beat(beat)
+                self._beat(self._hasty, beat)
             except ChannelUnavailable:
                 continue  # the worker counts only answered silence
 
-    def _beat(self, beat: int, *, released: bool = False) -> None:
-        put_json(
-            self._channel, LEASE, {"claim": self.number, "beat": beat, "released": released, "token": self._owner.token}
-        )
+    def _beat(self, channel: Channel, beat: int, *, released: bool = False) -> None:
+        put_json(channel, LEASE, {"claim": self.number, "beat": beat, "released": released, "token": self._owner.token})
 
 
 def _kernel() -> str:

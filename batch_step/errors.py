@@ -5,6 +5,7 @@ BatchStepError                everything that is raised on purpose
 ├── ReferenceInvalid          what stands in the channel is not a step reference that this version reads
 ├── CodeMismatch              the code location in the image is not the one that launched the step
 ├── LimitExceeded             AWS Batch would refuse the job, or fail it after accepting it
+├── BatchUnavailable          AWS Batch does not answer, or throttles without end (may be retried)
 ├── SubmitUncertain           SubmitJob gave no answer, and no job of that name can be found
 ├── Superseded                another run worker has taken this step over
 └── StepLost                  a job ended without saying how its step went; carries the verdict
@@ -48,6 +49,12 @@ class CodeMismatch(BatchStepError):
 
 class LimitExceeded(BatchStepError):
     """A documented limit of AWS Batch."""
+
+
+class BatchUnavailable(BatchStepError):
+    """AWS Batch does not answer, or throttles without end."""
+
+    is_retryable = True
 
 
 class SubmitUncertain(BatchStepError):

@@ -79,7 +79,7 @@ class FailureClass(Enum):
     HOST_SILENT = (
         RetriedBy.LAUNCHER,
         "the job stopped itself, as the run worker had gone silent",
-        "See why the run worker was away; raise lease_seconds if it only needs longer to resume",
+        "See why the run worker was away; raise resume_seconds if it only needs longer to resume",
     )
     INTERRUPTED = (RetriedBy.LAUNCHER, "the job was asked to stop, by nobody known here", "See who stops jobs or hosts")
     OUT_OF_MEMORY = (
@@ -100,7 +100,7 @@ class FailureClass(Enum):
     TIMED_OUT = (
         RetriedBy.DAGSTER,
         "the step ran past its time limit",
-        "Raise batch_step/timeout_seconds of this asset, or see in its log where it hangs",
+        "See in its log where it hangs; else raise batch_step/timeout_seconds of this asset, or the launcher's limit",
     )
     NATIVE_CRASH = (
         RetriedBy.DAGSTER,

@@ -3,17 +3,22 @@
 SubmitJob has no client token, so a repeated call makes a second job. Three things stand against that: a name that is
 unique to what is to be run, a look at ListJobs by that name before submitting, and a call that is never repeated
 blindly (boto's own retries are off for it). What still slips through the worker settles: see `worker.run_channel`.
+
+Batch may throttle, err or be out of reach for minutes; that delays a step and does not fail it.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch_step.errors import SubmitUncertain
+from batch_step.errors import BatchUnavailable, SubmitUncertain
 from batch_step.limits import check_submission
+
+_LOG = logging.getLogger(__name__)
 
 IN_FLIGHT = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 ENDED = ("SUCCEEDED", "FAILED")
@@ -76,9 +81,10 @@ class BatchJobs:
     def from_environment(cls) -> BatchJobs:
         """One for each boto3 client of this process, so that all steps share its watcher."""
         from batch_step import clients
+        from batch_step.waiting import wait
 
         client = clients.client("batch")
-        return _SHARED.setdefault(id(client), cls(client, clients.client("batch", attempts=1)))
+        return _SHARED.setdefault(id(client), cls(client, clients.client("batch", attempts=1), wait))
 
     @property
     def region(self) -> str:
@@ -87,10 +93,10 @@ class BatchJobs:
     def submit_or_adopt(self, request: JobRequest) -> tuple[str, bool]:
         """(job id, whether it was there already).
 
-        Raises LimitExceeded, SubmitUncertain, or what boto3 raises for a request that Batch refuses.
+        Raises LimitExceeded, BatchUnavailable, SubmitUncertain, or what boto3 raises for a request that Batch refuses.
         """
         parameters = request.to_api()
-        found = self.find(request.name, request.queue)
+        found = self._find_patiently(request.name, request.queue)
         if found is not None:
             return found, True
         return self._submit(parameters)
@@ -98,26 +104,39 @@ class BatchJobs:
     def _submit(self, parameters: dict[str, Any]) -> tuple[str, bool]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        delay = 0.5
-        for _ in range(_SUBMIT_TRIES):
+        for delay in _delays():
             try:
                 return str(self._single_try.submit_job(**parameters)["jobId"]), False
-            except ClientError as e:
-                if e.response["Error"]["Code"] not in THROTTLED and _http_status(e) < 500:
+            except (BotoCoreError, ClientError) as e:
+                if not _may_pass(e):
                     raise
-                doubtful, last = _http_status(e) >= 500, str(e)
-            except BotoCoreError as e:  # no answer: it may have been accepted
-                doubtful, last = True, str(e)
+                last, refused = e, isinstance(e, ClientError) and _http_status(e) < 500
             self._pause(delay)
-            delay = min(delay * 2, 20)
-            if doubtful:
-                found = self.find(parameters["jobName"], parameters["jobQueue"])
+            if not refused:  # no answer: it may have been accepted
+                found = self._find_patiently(parameters["jobName"], parameters["jobQueue"])
                 if found is not None:
                     return found, True
         raise SubmitUncertain(
-            f"SubmitJob was tried {_SUBMIT_TRIES} times: {last}",
+            f"SubmitJob was tried for {_PATIENCE_S:.0f} s: {last}",
             where=parameters["jobName"],
             remedy="Look at the queue and at the account's request limits",
+        )
+
+    def _find_patiently(self, name: str, queue: str) -> str | None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        for delay in _delays():
+            try:
+                return self.find(name, queue)
+            except (BotoCoreError, ClientError) as e:
+                if not _may_pass(e):
+                    raise
+                last = e
+            self._pause(delay)
+        raise BatchUnavailable(
+            f"ListJobs was tried for {_PATIENCE_S:.0f} s: {last}",
+            where=name,
+            remedy="Check this machine's route to AWS Batch and the account's request limits",
         )
 
     def find(self, name: str, queue: str) -> str | None:
@@ -148,21 +167,51 @@ class BatchJobs:
         )
         return [j["jobId"] for page in pages for j in page["jobSummaryList"] if j["status"] in IN_FLIGHT]
 
+    def try_to_terminate(self, job_id: str, reason: str) -> None:
+        """The same where there is something more important to be told than that Batch does not answer: the lease and
+        the reaper end what this leaves."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.terminate(job_id, reason)
+        except (BotoCoreError, ClientError) as e:
+            _LOG.warning("could not end job %s (%s): %s", job_id, reason, e)
+
     def queue_position(self, queue: str, job_id: str) -> int | None:
         """The place of a job among the first 100 RUNNABLE ones, from 1; None further back or where Batch cannot say."""
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             front = self._client.get_job_queue_snapshot(jobQueue=queue)["frontOfQueue"]["jobs"]
-        except ClientError:
-            return None  # fair-share queues give none while they are empty, and not every emulator has the call
+        except (BotoCoreError, ClientError) as e:
+            # Fair-share queues give none while they are empty, and not every emulator has the call.
+            _LOG.info("GetJobQueueSnapshot of %s: %s", queue, e)
+            return None
         return next((n for n, job in enumerate(front, 1) if job["jobArn"].endswith(job_id)), None)
 
 
-_SUBMIT_TRIES = 8  # with the delays above: 50 s
-
+_PATIENCE_S = 300.0  # as long as events wait for a store that is away
+_SLOWEST_S = 20.0
 
 _SHARED: dict[int, BatchJobs] = {}  # each holds its client, which `clients` holds too: ids stay unique
+
+
+def _delays() -> Iterator[float]:
+    """Seconds after each of several tries, until they have come to `_PATIENCE_S`."""
+    delay, total = 0.5, 0.0
+    while total < _PATIENCE_S:
+        yield delay
+        total += delay
+        delay = min(delay * 2, _SLOWEST_S)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same call may go well later: throttled, an error of the service, or no answer at all."""
+    from botocore import exceptions as boto
+
+    if isinstance(error, boto.ClientError):
+        return error.response["Error"]["Code"] in THROTTLED or _http_status(error) >= 500
+    return isinstance(error, (boto.ConnectionError, boto.HTTPClientError, boto.CredentialRetrievalError))
 
 
 def _http_status(error: Any) -> int:

@@ -74,7 +74,10 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
         default=900, description="How long RUNNABLE may show one and the same reason; less than a boot kills good jobs."
     )
     lease_seconds: float = Field(
-        default=60, gt=0, description="A job stops itself when the run worker has been silent for so long."
+        default=30, gt=0, description="A job stops itself when the run worker has been silent for so long."
+    )
+    resume_seconds: float = Field(
+        default=30, ge=0, description="How much longer it waits where Dagster resumes runs (max_resume_run_attempts)."
     )
     takeover_seconds: float = Field(
         default=20, gt=0, description="After so much silence a second run worker of the same run takes a step over."
@@ -144,6 +147,7 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             describe_every_s=self.describe_seconds,
             unknown_after_s=self.unknown_after_seconds,
             lease_s=self.lease_seconds,
+            resume_s=self.resume_seconds if resumes_runs(context.instance) else 0.0,
             takeover_s=self.takeover_seconds,
             stuck_after_s=self.stuck_after_seconds,
             finish_grace_s=self.finish_grace_seconds,
@@ -180,6 +184,12 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             s.step_key for s in stats if s.status is not None and s.status.value in ("SUCCESS", "FAILURE", "SKIPPED")
         }
         return not steps - over - {context.step.key}
+
+
+def resumes_runs(instance: dg.DagsterInstance) -> bool:
+    """Whether Dagster's run monitoring starts a new run worker for a run that has lost its own."""
+    attempts = instance.run_monitoring_enabled and instance.run_monitoring_max_resume_run_attempts
+    return bool(attempts) and instance.run_launcher.supports_resume_run
 
 
 def scheduling_priority(run_tags: Mapping[str, str]) -> int:

@@ -102,6 +102,8 @@ class StepReference:
     code: CodeVersion
     lease_seconds: float
     timeout_seconds: float | None = None
+    resume_seconds: float = 0.0
+    """How much longer than the lease a job waits, for a run worker that resumes the run."""
 
     def dump(self) -> bytes:
         known = self.step.known_state
@@ -111,6 +113,7 @@ class StepReference:
                 "code": vars(self.code),
                 "lease_seconds": self.lease_seconds,
                 "timeout_seconds": self.timeout_seconds,
+                "resume_seconds": self.resume_seconds,
                 "partitions": self.partitions,
                 "run_config": self.step.run_config,
                 "run": dg.serialize_value(self.step.dagster_run),
@@ -144,4 +147,5 @@ class StepReference:
             recon_job=dg.deserialize_value(message["job"], ReconstructableJob),
             known_state=None if known is None else dg.deserialize_value(known, KnownExecutionState),
         )
-        return cls(step, message["partitions"], code, message["lease_seconds"], message["timeout_seconds"])
+        terms = {name: message[name] for name in ("lease_seconds", "timeout_seconds", "resume_seconds")}
+        return cls(step, message["partitions"], code, **terms)

@@ -15,6 +15,7 @@ import dagster as dg
 
 from batch_step.channel import Channel, get_json, open_channel, put_json_if_absent, slot_key
 from batch_step.records import EXIT_DONE, EXIT_INTERRUPTED
+from batch_step.waiting import wait
 
 _LOOK_EVERY_S = 0.5
 
@@ -58,8 +59,7 @@ def serve(session: Channel, run: Callable[[Channel, float], int], idle_seconds: 
                 put_json_if_absent(session, slot_key(number), {"closed": "idle", "token": uuid4().hex})
                 continue
             try:
-                with dg.raise_execution_interrupts():
-                    time.sleep(_LOOK_EVERY_S)
+                wait(_LOOK_EVERY_S)
             except dg.DagsterExecutionInterruptedError:
                 return EXIT_INTERRUPTED
             continue

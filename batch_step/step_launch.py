@@ -31,6 +31,7 @@ from batch_step.logs import LogFollower, LogStream
 from batch_step.partitions import dynamic_partitions_of
 from batch_step.records import Abandoned, Execution, JobRecord, WorkerError
 from batch_step.reference import CodeVersion, StepReference
+from batch_step.waiting import wait
 from batch_step.watcher import JobWatch, watcher_of
 
 RUN_TAG, STEP_TAG, PARTITION_TAG = "dagster/run_id", "dagster/step", "dagster/partition"
@@ -64,6 +65,7 @@ class Terms:
     describe_every_s: float
     unknown_after_s: float
     lease_s: float
+    resume_s: float
     takeover_s: float
     stuck_after_s: float
     finish_grace_s: float
@@ -133,7 +135,7 @@ class StepLaunch:
                 f"{failure.summary}; trying again in {delay:.0f} s on {self._terms.queue_after(losses)}"
                 f" ({len(losses)} of {self._terms.infrastructure_retries} infrastructure retries)"
             )
-            self._wait(delay)
+            wait(delay)
 
     def _channel_uri(self, loss: int) -> str:
         step = path_part(self._context.step.key)
@@ -172,7 +174,7 @@ class StepLaunch:
             if not told:
                 told = True
                 yield self._event("Another run worker follows this step; waiting until it ends or goes silent")
-            self._wait(self._terms.poll_s)
+            wait(self._terms.poll_s)
 
     def _reference(self) -> StepReference:
         return StepReference(
@@ -180,6 +182,7 @@ class StepLaunch:
             partitions=dynamic_partitions_of(self._context),
             code=self._terms.code,
             lease_seconds=self._terms.lease_s,
+            resume_seconds=self._terms.resume_s,
             timeout_seconds=self._terms.timeout_s,
         )
 
@@ -221,7 +224,7 @@ class StepLaunch:
         if record is None:
             claim = Claim(session, self._terms.beat_s, self._terms.takeover_s)
             while not claim.try_take() and (record := _job_of(session)) is None:
-                self._wait(self._terms.poll_s)
+                wait(self._terms.poll_s)
             if record is None:
                 with claim:
                     record = _job_of(session)
@@ -302,7 +305,7 @@ class StepLaunch:
     ) -> Iterator[dg.DagsterEvent]:
         following.log.close(LogStream.of_job(watch.detail))
         if not watch.ended and end.evidence is not None and not end.untaken:
-            self._jobs.terminate(watch.job_id, f"batch_step: {end.evidence.why}")
+            self._jobs.try_to_terminate(watch.job_id, f"batch_step: {end.evidence.why}")
         if end.final is None:
             assert end.evidence is not None
             yield self._failure_event(channel, watch, following.log, end.evidence)
@@ -335,7 +338,7 @@ class StepLaunch:
             yield
         except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
             self._event(f"The run was terminated: stopping Batch job {job_id}")
-            self._jobs.terminate(job_id, f"Dagster run {self._context.run_id} was terminated")
+            self._jobs.try_to_terminate(job_id, f"Dagster run {self._context.run_id} was terminated")
             raise
 
     # What people are told.
@@ -428,11 +431,6 @@ class StepLaunch:
 
     def _watcher(self) -> Any:
         return watcher_of(self._jobs, self._terms.describe_every_s, self._terms.unknown_after_s)
-
-    @staticmethod
-    def _wait(seconds: float) -> None:
-        with dg.raise_execution_interrupts():
-            time.sleep(seconds)
 
 
 def _job_of(channel: Channel) -> JobRecord | None:

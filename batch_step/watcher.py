@@ -75,8 +75,6 @@ class JobWatcher:
         threading.Thread(target=self._end, args=(job_id, grace_seconds), name="batch-step-end", daemon=True).start()
 
     def _end(self, job_id: str, grace_seconds: float) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         deadline = time.monotonic() + grace_seconds
         with self.watch(job_id) as watch:
             while not watch.ended and time.monotonic() < deadline:
@@ -84,10 +82,7 @@ class JobWatcher:
                 watch.changed.wait(deadline - time.monotonic())
             if watch.ended:
                 return
-        try:
-            self._jobs.terminate(job_id, "batch_step: the step is over but its job is not")
-        except (ClientError, BotoCoreError) as e:
-            _LOG.warning("could not end job %s, whose step is over: %s", job_id, e)
+        self._jobs.try_to_terminate(job_id, "batch_step: the step is over but its job is not")
 
     def _run(self) -> None:
         while True:

@@ -103,7 +103,8 @@ class StepRun:
             if data is None:
                 raise ReferenceInvalid("there is none", where=self._channel.uri)
             reference = StepReference.load(data)
-            guard = Guard(self._channel, reference.lease_seconds, reference.timeout_seconds, _GUARD_EXITS)
+            terms = (reference.lease_seconds, reference.timeout_seconds, reference.resume_seconds)
+            guard = Guard(self._channel, *terms, _GUARD_EXITS)
             with guard:
                 self._run(reference)
         except (CodeMismatch, ReferenceInvalid) as e:
@@ -157,7 +158,7 @@ class StepRun:
     def _end(self, error: WorkerError | None, code: int, guard: Any = None) -> int:
         verdict = getattr(guard, "verdict", None)
         if error is not None and verdict is not None:
-            error, code = WorkerError(verdict, error.message, error.types), _GUARD_EXITS[verdict]
+            error, code = WorkerError(verdict, guard.why, error.types), _GUARD_EXITS[verdict]
         elif error is not None and error.kind == "interrupted":
             from batch_step.machine import spot_notice
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,11 +15,16 @@ import boto3
 import dagster as dg
 import pytest
 
+from batch_step import BatchStepLauncher
+from batch_step.channel import open_channel
+from batch_step.claim import Claim
 from batch_step.guard import Guard
 from batch_step.jobs import BatchJobs
+from batch_step.launcher import resumes_runs
 from batch_step.reaper import orphan_reaper, orphans, reap
 from tests.batch_step.runs import Toys, ran
 from tests.batch_step.warm_start import RUN
+from tests.builders.doors import TcpDoor
 
 if TYPE_CHECKING:
     from infra.local.aws import LocalAws
@@ -127,12 +133,14 @@ class Store:
         return self._answers()
 
 
-def outcome(answers: Callable[[], bytes], lease: float, timeout: float | None, seconds: float) -> str | None:
+def outcome(
+    answers: Callable[[], bytes], lease: float, timeout: float | None, seconds: float, resume: float = 0.0
+) -> str | None:
     def stop(*_: Any) -> None:
         raise InterruptedError
 
     before = signal.signal(signal.SIGTERM, stop)
-    guard = Guard(Store(answers), lease, timeout, {"host-silent": 75, "timeout": 124})  # type: ignore[arg-type]
+    guard = Guard(Store(answers), lease, timeout, resume, {"host-silent": 75, "timeout": 124})  # type: ignore[arg-type]
     try:
         with guard:
             time.sleep(seconds)
@@ -159,6 +167,105 @@ def test_a_store_that_is_away_says_nothing_about_the_host() -> None:
         raise ChannelUnavailable("S3 is away")
 
     assert outcome(away, 0.3, None, 1.0) is None
+
+
+def test_time_that_a_store_takes_to_answer_is_no_silence() -> None:
+    """Neither to answer nor to fail: the first look and the last see the same beat, a moment before and after."""
+    from batch_step.errors import ChannelUnavailable
+
+    looks: list[float] = []
+
+    def slow() -> bytes:
+        looks.append(time.monotonic())
+        if len(looks) == 2:
+            time.sleep(1.5)
+            raise ChannelUnavailable("S3 is away")
+        if len(looks) == 4:
+            time.sleep(1.5)
+        return b"same" if len(looks) < 6 else str(time.monotonic()).encode()
+
+    assert outcome(slow, 1.0, None, 5.0) is None
+    assert len(looks) > 6
+
+
+def test_a_silent_run_worker_is_noticed_and_one_that_resumes_finds_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where Dagster resumes runs, the job says what it has noticed, and waits for the next run worker."""
+    began = time.monotonic()
+
+    def resumed() -> bytes:
+        now = time.monotonic()
+        return b"same" if now - began < 1.0 else str(now).encode()
+
+    assert outcome(resumed, 0.3, None, 3.0, resume=60) is None
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("batch_step: the run worker has been silent for")
+    assert said[0].endswith("waiting 60 s for the next one")
+    assert said[1] == "batch_step: a run worker follows this job again"
+
+
+def test_a_run_worker_that_nobody_resumes_is_waited_for_no_longer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(lambda: b"same", 0.2, None, 10.0, resume=0.4) == "host-silent"
+    noticed, stopped = capsys.readouterr().out.splitlines()
+    assert "silent" in noticed
+    assert stopped.endswith("stopping this job")
+
+
+def test_by_default_a_killed_run_worker_is_noticed_within_seconds() -> None:
+    """A lease of six beats: one that is lost, or slow, says nothing."""
+    launcher = BatchStepLauncher(channel="/x", queue="q", job_definition="d")
+    assert launcher.lease_seconds <= 30
+    beat = min(launcher.lease_seconds, launcher.takeover_seconds) / 4
+    assert launcher.lease_seconds / beat >= 6
+
+
+RESUMING = """
+telemetry: {enabled: false}
+run_launcher: {module: batch_step.run_launcher, class: ProcessRunLauncher, config: {log_dir: /nowhere}}
+"""
+MONITORS = [
+    ("telemetry: {enabled: false}", False),  # Dagster's own launcher cannot resume
+    (RESUMING + "run_monitoring: {enabled: true, max_resume_run_attempts: 0}", False),
+    (RESUMING + "run_monitoring: {enabled: false}", False),
+    (RESUMING + "run_monitoring: {enabled: true, max_resume_run_attempts: 2}", True),
+]
+
+
+@pytest.mark.parametrize(("settings", "resumes"), MONITORS)
+def test_a_job_waits_for_another_run_worker_only_where_there_will_be_one(
+    tmp_path: Path, settings: str, resumes: bool
+) -> None:
+    (tmp_path / "dagster.yaml").write_text(settings)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert resumes_runs(instance) is resumes
+
+
+def test_a_step_is_sent_with_the_time_to_wait_for_another_run_worker(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    for resumes in (False, True):
+        monkeypatch.setattr("batch_step.launcher.resumes_runs", lambda _, resumes=resumes: resumes)
+        assert toys.run("behaving", ops={"behaving": {}}, lease_seconds=40, resume_seconds=17).success
+        (found,) = [file for file in Path(toys.settings["channel"]).rglob("reference.json") if file not in sent]
+        sent.append(found)
+    terms = [json.loads(file.read_text()) for file in sent]
+    assert [(t["lease_seconds"], t["resume_seconds"]) for t in terms] == [(40, 0), (40, 17)]
+
+
+def test_a_beat_that_hangs_does_not_keep_the_next_one_back(batch: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 takes a request and never answers: without a short patience the host would be silent for minutes."""
+    with TcpDoor(batch.environment()["AWS_ENDPOINT_URL"]) as door:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", door.address)
+        channel = open_channel("s3://steps/a")
+        claim = Claim(channel, 0.5, 60)
+        assert claim.try_take()
+        with claim:
+            door.mute()
+            came = door.came
+            wait(lambda: door.came > came, 60)
+            door.open()  # for who comes from now on
+            before = channel.get("lease.json")
+            wait(lambda: channel.get("lease.json") != before, 25)
 
 
 def test_a_step_past_its_time_is_interrupted() -> None:

@@ -26,7 +26,7 @@ class Jobs:
         self.calls.append(ids)
         return self.answer(ids)
 
-    def terminate(self, job_id: str, reason: str) -> None:
+    def try_to_terminate(self, job_id: str, reason: str) -> None:
         self.ended.append(job_id)
 
 
