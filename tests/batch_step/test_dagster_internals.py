@@ -5,12 +5,25 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.launcher.base import (
+    CheckRunHealthResult,
+    LaunchRunContext,
+    ResumeRunContext,
+    RunLauncher,
+    WorkerStatus,
+)
+from dagster._grpc.types import ExecuteRunArgs, ResumeRunArgs
+from dagster._serdes import ConfigurableClass
+from dagster._serdes.config_class import ConfigurableClassData
 
 import batch_step
 from batch_step import dagster_internals as internals
+from batch_step.run_launcher import ProcessRunLauncher
+from tests.batch_step.runs import reconstructable
 
 PACKAGE = Path(batch_step.__file__).parent
 
@@ -106,3 +119,91 @@ def test_an_ephemeral_instance_tells_of_every_event() -> None:
         event = dg.DagsterEvent("ENGINE_EVENT", "job", event_specific_data=internals.EngineEventData())
         instance.report_dagster_event(event, run_id="r-1")
     assert [e.run_id for e in heard] == ["r-1"]
+
+
+# Of the run launcher.
+
+
+def _private_names(file: str) -> set[str]:
+    tree = ast.parse((PACKAGE / file).read_text())
+    modules = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "._" in (node.module or "")]
+    return {alias.name for node in modules for alias in node.names}
+
+
+def test_the_run_launcher_takes_these_and_no_others() -> None:
+    """Each is held to something below; a new one has to be, too."""
+    assert _private_names("run_launcher.py") == {
+        "CheckRunHealthResult",
+        "ConfigurableClass",
+        "ConfigurableClassData",
+        "ExecuteRunArgs",
+        "LaunchRunContext",
+        "ResumeRunArgs",
+        "ResumeRunContext",
+        "RunLauncher",
+        "WorkerStatus",
+    }
+
+
+OVERRIDDEN = [
+    (RunLauncher, "launch_run"),
+    (RunLauncher, "resume_run"),
+    (RunLauncher, "terminate"),
+    (RunLauncher, "check_run_worker_health"),
+    (RunLauncher, "get_run_worker_debug_info"),
+    (ConfigurableClass, "config_type"),
+    (ConfigurableClass, "from_config_value"),
+]
+
+
+@pytest.mark.parametrize(("base", "name"), OVERRIDDEN, ids=[name for _, name in OVERRIDDEN])
+def test_the_run_launcher_answers_what_dagster_calls(base: type, name: str) -> None:
+    """By the same names of parameters: Dagster may pass them by name."""
+    theirs, ours = (inspect.signature(getattr(kind, name)).parameters for kind in (base, ProcessRunLauncher))
+    assert list(ours) == list(theirs)
+
+
+@pytest.mark.parametrize("name", ["supports_resume_run", "supports_check_run_worker_health"])
+def test_a_run_launcher_says_what_it_can(name: str) -> None:
+    assert isinstance(inspect.getattr_static(RunLauncher, name), property)
+    assert isinstance(inspect.getattr_static(ProcessRunLauncher, name), property)
+    assert isinstance(inspect.getattr_static(ConfigurableClass, "inst_data"), property)
+
+
+@pytest.mark.parametrize("kind", [LaunchRunContext, ResumeRunContext])
+def test_the_context_of_a_run_has_what_is_read(kind: type) -> None:
+    assert "dagster_run" in kind._fields  # type: ignore[attr-defined]
+    assert isinstance(inspect.getattr_static(kind, "job_code_origin"), property)
+
+
+def test_a_run_workers_health_is_told_in_these_words() -> None:
+    assert {"RUNNING", "FAILED"} <= set(WorkerStatus.__members__)
+    told = CheckRunHealthResult(WorkerStatus.FAILED, "why")
+    assert (told.status, told.msg) == (WorkerStatus.FAILED, "why")
+
+
+@pytest.mark.parametrize(("kind", "command"), [(ExecuteRunArgs, "execute_run"), (ResumeRunArgs, "resume_run")])
+def test_a_run_worker_is_started_by_this_command(kind: Any, command: str) -> None:
+    """`python -m` goes before it."""
+    origin = reconstructable("remote").get_python_origin()
+    words = kind(job_origin=origin, run_id="r-1", instance_ref=None).get_command_args()
+    assert words[:3] == ["dagster", "api", command]
+    assert "r-1" in words[3]
+
+
+INSTANCE = [
+    "get_ref", "report_run_canceling", "report_run_canceled", "add_run_tags", "get_run_by_id",
+    "run_launcher", "run_monitoring_enabled", "run_monitoring_max_resume_run_attempts",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INSTANCE)
+def test_an_instance_has_what_is_asked_of_it(name: str) -> None:
+    assert hasattr(dg.DagsterInstance, name)
+
+
+def test_a_run_launcher_can_be_named_in_dagster_yaml() -> None:
+    data = ConfigurableClassData("batch_step.run_launcher", "ProcessRunLauncher", "log_dir: /somewhere\n")
+    made = data.rehydrate(as_type=RunLauncher)
+    assert isinstance(made, ProcessRunLauncher)
+    assert made.inst_data == data
