@@ -6,11 +6,19 @@ from typing import Any
 
 import dagster as dg
 
+from batch_step import errors as of_batch
+from batch_step.errors import BatchStepError
 from sentinel_assets.vision import errors
 from sentinel_assets.vision.errors import SentinelError
 
 _MOST_LETTERS = 300
-_OURS = {name for name, thing in vars(errors).items() if isinstance(thing, type) and issubclass(thing, SentinelError)}
+_SPEAKING = (SentinelError, BatchStepError)  # what they are raised with is for people to read
+_OURS = {
+    name
+    for module in (errors, of_batch)
+    for name, thing in vars(module).items()
+    if isinstance(thing, type) and issubclass(thing, _SPEAKING)
+}
 _WRAPPERS = ("DagsterExecutionStepExecutionError", "RetryRequested", "RetryRequestedFromPolicy")
 
 
@@ -20,7 +28,7 @@ def of_exception(error: BaseException | None) -> str:
         error = error.__cause__
     if isinstance(error, dg.Failure):
         return error.description or "failed without a reason"
-    if isinstance(error, SentinelError):
+    if isinstance(error, _SPEAKING):
         return str(error)
     return _defect(type(error).__name__, str(error))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
+from batch_step.errors import LimitExceeded, StepLost
 from sentinel_assets import failure_reasons
 from sentinel_assets.vision.errors import NotAVideo, StoreUnavailable
 from sentinel_assets.wiring import acting_on_errors
@@ -25,6 +26,14 @@ def _again_in_vain() -> None:
     raise dg.RetryRequested(max_retries=0) from StoreUnavailable("S3 is away", where="s3://x")
 
 
+def _job_lost() -> None:
+    raise dg.RetryRequested(max_retries=0) from StepLost("the step ran past its time limit", where="step poses")
+
+
+def _job_refused() -> None:
+    raise LimitExceeded("timeout of 5 s: Batch takes 60 s or more")
+
+
 def _bug() -> None:
     try:
         [].pop()
@@ -40,6 +49,8 @@ CASES = [
     (_ours, "a.mp4: not a video. Upload another"),
     (_ours_bare, "/x: the disk is full"),
     (_again_in_vain, "s3://x: S3 is away"),
+    (_job_lost, "step poses: the step ran past its time limit"),
+    (_job_refused, "timeout of 5 s: Batch takes 60 s or more"),
     (_bug, "KeyError: 'a: b'. This is a defect of Sentinel: please report it with the run's id"),
     (_no_words, "ValueError: . This is a defect of Sentinel: please report it with the run's id"),
 ]
