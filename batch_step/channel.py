@@ -19,12 +19,14 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
 from batch_step import clients
 from batch_step.errors import ChannelUnavailable
+from batch_step.waiting import PATIENCE_S, wait
 
 REFERENCE = "reference.json"
 LEASE = "lease.json"
@@ -55,7 +57,7 @@ def path_part(text: str) -> str:
 
 
 class Channel(Protocol):
-    """Small objects under one address. All methods raise ChannelUnavailable when the store does not answer."""
+    """Small objects under one address. All methods raise ChannelUnavailable when the store does not answer for long."""
 
     uri: str
 
@@ -127,10 +129,17 @@ class FolderChannel:
 class S3Channel:
     """An S3 prefix. Needs s3:GetObject, s3:PutObject, and s3:ListBucket (without it a missing key answers 403)."""
 
-    def __init__(self, uri: str, client: Any = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        client: Any = None,
+        patience_s: float = PATIENCE_S,
+        pause: Callable[[float], object] = wait,
+    ) -> None:
         self.uri = uri.rstrip("/")
         self._bucket, _, self._prefix = self.uri.removeprefix("s3://").partition("/")
         self._client = client or clients.client("s3")
+        self._patience_s, self._pause = patience_s, pause
 
     def put(self, key: str, data: bytes) -> None:
         self._call("put_object", key, Body=data)
@@ -141,31 +150,35 @@ class S3Channel:
         for _ in range(_CONFLICT_TRIES):
             code = self._call("put_object", key, expected=("PreconditionFailed", _CONFLICT), Body=data, IfNoneMatch="*")
             if code != _CONFLICT:
-                return code is None or self.get(key) == data
+                return code == "" or self.get(key) == data
         raise ChannelUnavailable("conditional writes keep conflicting", where=f"{self.uri}/{key}")
 
     def get(self, key: str) -> bytes | None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")
-            return bytes(answer["Body"].read())
-        except ClientError as e:
-            if e.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                return None
-            raise ChannelUnavailable(str(e), where=f"{self.uri}/{key}") from e
-        except BotoCoreError as e:
-            raise ChannelUnavailable(str(e), where=f"{self.uri}/{key}") from e
+        found: list[bytes] = []
+        self._call("get_object", key, expected=("NoSuchKey", "404"), read=found.append)
+        return found[-1] if found else None
 
     def hasty(self, seconds: float) -> S3Channel:
-        return S3Channel(self.uri, clients.client("s3", attempts=1, answer_seconds=seconds))
+        return S3Channel(self.uri, clients.client("s3", attempts=1, answer_seconds=seconds), patience_s=0)
 
-    def _call(self, operation: str, key: str, expected: tuple[str, ...] = (), **parameters: Any) -> str | None:
-        """The error code if it is an expected one, None when the call went well."""
+    def _call(
+        self,
+        operation: str,
+        key: str,
+        expected: tuple[str, ...] = (),
+        read: Callable[[bytes], object] | None = None,
+        **parameters: Any,
+    ) -> str:
+        """The error code if it is an expected one, "" when the call went well."""
         from botocore.exceptions import BotoCoreError, ClientError
 
+        def call() -> None:
+            answer = getattr(self._client, operation)(Bucket=self._bucket, Key=f"{self._prefix}/{key}", **parameters)
+            if read is not None:
+                read(bytes(answer["Body"].read()))
+
         try:
-            getattr(self._client, operation)(Bucket=self._bucket, Key=f"{self._prefix}/{key}", **parameters)
+            clients.patiently(call, self._patience_s, self._pause)
         except ClientError as e:
             code = str(e.response["Error"]["Code"])
             if code in expected:
@@ -173,7 +186,7 @@ class S3Channel:
             raise ChannelUnavailable(str(e), where=f"{self.uri}/{key}") from e
         except BotoCoreError as e:
             raise ChannelUnavailable(str(e), where=f"{self.uri}/{key}") from e
-        return None
+        return ""
 
 
 _CONFLICT = "ConditionalRequestConflict"

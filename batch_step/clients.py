@@ -1,10 +1,18 @@
-"""The boto3 clients of this process. Threads may share clients, not sessions, and making one costs 50 ms."""
+"""The boto3 clients of this process, and which of their errors may pass. Threads may share clients, not sessions, and
+making one costs 50 ms."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from batch_step.waiting import delays, wait
+
+THROTTLED = ("TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "SlowDown")
+
+T = TypeVar("T")
 
 _LOCK = threading.Lock()
 _CLIENTS: dict[tuple[str | None, ...], Any] = {}
@@ -28,3 +36,30 @@ def client(service: str, *, attempts: int = 6, answer_seconds: float = 30) -> An
             )
             _CLIENTS[key] = boto3.session.Session().client(service, config=config)
         return _CLIENTS[key]
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same call may go well later: throttled, an error of the service, or no answer at all."""
+    from botocore import exceptions as boto
+
+    if isinstance(error, boto.ClientError):
+        return error.response["Error"]["Code"] in THROTTLED or http_status(error) >= 500
+    return isinstance(error, (boto.ConnectionError, boto.HTTPClientError, boto.CredentialRetrievalError))
+
+
+def http_status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def patiently(call: Callable[[], T], patience_s: float, pause: Callable[[float], object] = wait) -> T:
+    """What `call` returns; it is made again while its error may pass, for so long. Raises what boto3 raised last."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for delay in delays(patience_s):
+        try:
+            return call()
+        except (BotoCoreError, ClientError) as e:
+            if not may_pass(e):
+                raise
+        pause(delay)
+    return call()

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from batch_step import clients
+from batch_step.clients import http_status, may_pass, patiently
 from batch_step.errors import BatchUnavailable, SubmitUncertain
 from batch_step.limits import check_submission
+from batch_step.waiting import PATIENCE_S, delays, wait
 
 _LOG = logging.getLogger(__name__)
 
 IN_FLIGHT = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 ENDED = ("SUCCEEDED", "FAILED")
-THROTTLED = ("TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "SlowDown")
 DESCRIBE_LIMIT = 100  # ids in one DescribeJobs
 
 
@@ -80,9 +82,6 @@ class BatchJobs:
     @classmethod
     def from_environment(cls) -> BatchJobs:
         """One for each boto3 client of this process, so that all steps share its watcher."""
-        from batch_step import clients
-        from batch_step.waiting import wait
-
         client = clients.client("batch")
         return _SHARED.setdefault(id(client), cls(client, clients.client("batch", attempts=1), wait))
 
@@ -104,20 +103,20 @@ class BatchJobs:
     def _submit(self, parameters: dict[str, Any]) -> tuple[str, bool]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        for delay in _delays():
+        for delay in delays():
             try:
                 return str(self._single_try.submit_job(**parameters)["jobId"]), False
             except (BotoCoreError, ClientError) as e:
-                if not _may_pass(e):
+                if not may_pass(e):
                     raise
-                last, refused = e, isinstance(e, ClientError) and _http_status(e) < 500
+                last, refused = e, isinstance(e, ClientError) and http_status(e) < 500
             self._pause(delay)
             if not refused:  # no answer: it may have been accepted
                 found = self._find_patiently(parameters["jobName"], parameters["jobQueue"])
                 if found is not None:
                     return found, True
         raise SubmitUncertain(
-            f"SubmitJob was tried for {_PATIENCE_S:.0f} s: {last}",
+            f"SubmitJob was tried for {PATIENCE_S:.0f} s: {last}",
             where=parameters["jobName"],
             remedy="Look at the queue and at the account's request limits",
         )
@@ -125,19 +124,16 @@ class BatchJobs:
     def _find_patiently(self, name: str, queue: str) -> str | None:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        for delay in _delays():
-            try:
-                return self.find(name, queue)
-            except (BotoCoreError, ClientError) as e:
-                if not _may_pass(e):
-                    raise
-                last = e
-            self._pause(delay)
-        raise BatchUnavailable(
-            f"ListJobs was tried for {_PATIENCE_S:.0f} s: {last}",
-            where=name,
-            remedy="Check this machine's route to AWS Batch and the account's request limits",
-        )
+        try:
+            return patiently(lambda: self.find(name, queue), PATIENCE_S, self._pause)
+        except (BotoCoreError, ClientError) as e:
+            if not may_pass(e):
+                raise
+            raise BatchUnavailable(
+                f"ListJobs was tried for {PATIENCE_S:.0f} s: {e}",
+                where=name,
+                remedy="Check this machine's route to AWS Batch and the account's request limits",
+            ) from e
 
     def find(self, name: str, queue: str) -> str | None:
         """The queue's job of that name, in any state: one in flight before one that ended, then the newest."""
@@ -190,29 +186,4 @@ class BatchJobs:
         return next((n for n, job in enumerate(front, 1) if job["jobArn"].endswith(job_id)), None)
 
 
-_PATIENCE_S = 300.0  # as long as events wait for a store that is away
-_SLOWEST_S = 20.0
-
 _SHARED: dict[int, BatchJobs] = {}  # each holds its client, which `clients` holds too: ids stay unique
-
-
-def _delays() -> Iterator[float]:
-    """Seconds after each of several tries, until they have come to `_PATIENCE_S`."""
-    delay, total = 0.5, 0.0
-    while total < _PATIENCE_S:
-        yield delay
-        total += delay
-        delay = min(delay * 2, _SLOWEST_S)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the same call may go well later: throttled, an error of the service, or no answer at all."""
-    from botocore import exceptions as boto
-
-    if isinstance(error, boto.ClientError):
-        return error.response["Error"]["Code"] in THROTTLED or _http_status(error) >= 500
-    return isinstance(error, (boto.ConnectionError, boto.HTTPClientError, boto.CredentialRetrievalError))
-
-
-def _http_status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

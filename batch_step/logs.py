@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from batch_step.jobs import THROTTLED
+from batch_step.clients import THROTTLED
 
 _LOG = logging.getLogger(__name__)
 QUIET_S = 5.0  # between two looks at a stream that says nothing

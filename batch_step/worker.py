@@ -31,6 +31,7 @@ from batch_step.records import (
 )
 
 _PROCESS_STARTED = time.time()
+_LOOK_S = 10.0  # how long the guard waits for an answer: it has a time limit to watch, too
 _GUARD_EXITS: dict[Any, int] = {"host-silent": EXIT_HOST_SILENT, "timeout": EXIT_TIMED_OUT}
 
 
@@ -104,7 +105,7 @@ class StepRun:
                 raise ReferenceInvalid("there is none", where=self._channel.uri)
             reference = StepReference.load(data)
             terms = (reference.lease_seconds, reference.timeout_seconds, reference.resume_seconds)
-            guard = Guard(self._channel, *terms, _GUARD_EXITS)
+            guard = Guard(self._channel.hasty(_LOOK_S), *terms, _GUARD_EXITS)
             with guard:
                 self._run(reference)
         except (CodeMismatch, ReferenceInvalid) as e:
