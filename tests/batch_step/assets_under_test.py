@@ -82,6 +82,11 @@ def ranged(context: dg.AssetExecutionContext, frames: Any) -> Any:
     return dict(read) if len(keys) > 1 else read[keys[0]]
 
 
+@dg.asset(partitions_def=videos, backfill_policy=dg.BackfillPolicy.single_run(), **GPU)
+def bare() -> None:
+    """No input, so that nothing but the run tells its partitions."""
+
+
 @dg.multi_asset(
     specs=[
         dg.AssetSpec("part_a", partitions_def=videos, skippable=True, code_version="1", deps=[frames]),
@@ -340,7 +345,7 @@ def _load_model(config: Behavior, name: str) -> int:
 
 
 ASSETS = [
-    frames, plain, boxes, fan_in, ranged, parts, checked, after_check, observed, scene_list, versioned, retried,
+    frames, plain, boxes, fan_in, ranged, bare, parts, checked, after_check, observed, scene_list, versioned, retried,
     failing, raising, skipping, after_skip, behaving, persisting, noting, hanging, mapped, first,
     second, third, between,
 ]  # fmt: skip

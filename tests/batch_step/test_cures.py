@@ -10,6 +10,7 @@ import boto3
 import dagster as dg
 import pytest
 
+from batch_step.following import StepEvents
 from batch_step.jobs import BatchJobs
 from tests.batch_step.conftest import CHECKOUT
 from tests.batch_step.runs import Toys, kinds, messages
@@ -50,6 +51,33 @@ def test_steps_of_which_dagster_learns_in_the_run_are_jobs_too(toys: Toys) -> No
     made = json.loads((toys.outputs / "mapped" / "all.json").read_text())
     assert made == ["left by mapped.each[left]", "right by mapped.each[right]"]
     assert len({job["jobName"] for job in toys.jobs()}) == 2
+
+
+def test_a_check_judges_its_own_partition_though_a_neighbour_is_newer(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run may record another partition of the asset between this one's materialization and its check."""
+    toys.add_videos("a", "bb")
+    real = StepEvents._store
+
+    def store(events: StepEvents, entry: dg.EventLogEntry) -> dg.DagsterEvent | None:
+        stored = real(events, entry)
+        if stored is not None and stored.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+            toys.instance.report_runless_asset_event(dg.AssetMaterialization("checked", partition="bb"))
+        return stored
+
+    monkeypatch.setattr(StepEvents, "_store", store)
+    result = toys.run("checked", partition="a")
+    of = {}
+    for key in ("a", "bb"):
+        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("checked"), asset_partitions=[key])
+        (record,) = toys.instance.fetch_materializations(wanted, limit=2).records
+        of[key] = record.storage_id
+    assert of["bb"] > of["a"]
+    checks = [e.dagster_event for e in toys.instance.all_logs(result.run_id) if e.dagster_event]
+    judged = [e.asset_check_evaluation_data for e in checks if e.event_type_value == "ASSET_CHECK_EVALUATION"]
+    targets = {check.target_materialization_data for check in judged}
+    assert [target.storage_id for target in targets if target is not None] == [of["a"]]
 
 
 def test_a_waiting_step_tells_its_place_in_the_queue(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+import pytest
 
 from tests.batch_step.runs import Toys
 
@@ -27,9 +28,15 @@ def test_alone_and_in_a_range_a_partition_gets_the_same_version(toys: Toys) -> N
     assert version(toys, "a") == together
 
 
-def test_a_range_of_one_runs_like_any_other(toys: Toys) -> None:
-    """The last chunk of a backfill; Dagster's own reference fails with `Nonexistent partition keys`."""
-    toys.add_videos("a")
-    assert toys.run("frames", partition="a").success
-    assert toys.run("ranged", between=("a", "a")).success
-    assert version(toys, "a")
+@pytest.mark.parametrize("last", ["a", "ccc"])
+def test_a_range_runs_like_any_other(toys: Toys, last: str) -> None:
+    """And a range of one, the last chunk of a backfill, whether or not there is an input that tells its partitions;
+    Dagster's own reference fails with `Nonexistent partition keys`."""
+    toys.add_videos("a", "bb", "ccc")
+    keys = ["a"] if last == "a" else ["a", "bb", "ccc"]
+    for key in keys:
+        assert toys.run("frames", partition=key).success
+    assert toys.run("ranged", between=("a", last)).success
+    assert version(toys, last)
+    assert toys.run("bare", between=("a", last)).success
+    assert sorted(toys.instance.get_materialized_partitions(dg.AssetKey("bare"))) == keys
