@@ -63,7 +63,9 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
     )
     name_prefix: str = Field(default="dagster", description="Of job names; the reaper looks for it.")
 
-    timeout_seconds: float | None = Field(default=None, gt=0, description="Of user code; Batch gets two minutes more.")
+    timeout_seconds: float | None = Field(
+        default=None, gt=0, description="Of a step's code; Batch is told of two minutes more."
+    )
     infrastructure_retries: int = Field(
         default=3,
         ge=0,
@@ -141,6 +143,7 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             infrastructure_retries=self.infrastructure_retries,
             retry_delay_s=self.retry_delay_seconds,
             shared=tags.get("reuse", self.reuse) == "run",
+            steps=max(1, len(self._steps(context))),
             idle_s=self.idle_seconds,
             follow_logs=self.follow_logs,
             poll_s=self.poll_seconds,
@@ -170,8 +173,8 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
         return CodeVersion.of_packages(self.code_packages or packages_of(context.job))
 
     @staticmethod
-    def _is_last(context: dg.StepExecutionContext) -> bool:
-        """Whether no further step of the run asks for a launcher. Dynamic steps are not known: idle time ends those."""
+    def _steps(context: dg.StepExecutionContext) -> set[str]:
+        """Keys of the run's steps that ask for a launcher, but for those of which Dagster learns only in the run."""
         job = context.job_def
         steps = set()
         for handle in job.graph.iterate_node_handles():
@@ -179,11 +182,15 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             keys = getattr(node.definition, "required_resource_keys", None) or set()
             if node.name and any(isinstance(getattr(context.resources, k, None), _StepLauncher) for k in keys):
                 steps.add(str(handle))
+        return steps
+
+    def _is_last(self, context: dg.StepExecutionContext) -> bool:
+        """Whether no further step of the run asks for a launcher. Dynamic steps are not known: idle time ends those."""
         stats = context.instance.get_run_step_stats(context.run_id)
         over = {
             s.step_key for s in stats if s.status is not None and s.status.value in ("SUCCESS", "FAILURE", "SKIPPED")
         }
-        return not steps - over - {context.step.key}
+        return not self._steps(context) - over - {context.step.key}
 
 
 def resumes_runs(instance: dg.DagsterInstance) -> bool:

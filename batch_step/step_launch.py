@@ -26,7 +26,7 @@ from batch_step.errors import StepLost
 from batch_step.failures import Evidence, FailureClass, RetriedBy, classify
 from batch_step.following import Following, StepEnd, StepEvents, engine_event, identity
 from batch_step.jobs import BatchJobs, JobRequest
-from batch_step.limits import job_name, tag_value
+from batch_step.limits import MIN_TIMEOUT_S, job_name, tag_value
 from batch_step.logs import LogFollower, LogStream
 from batch_step.partitions import dynamic_partitions_of
 from batch_step.records import Abandoned, Execution, JobRecord, WorkerError
@@ -59,6 +59,7 @@ class Terms:
     infrastructure_retries: int
     retry_delay_s: float
     shared: bool
+    steps: int  # of the run that ask for a launcher, as far as they are known beforehand
     idle_s: float
     follow_logs: bool
     poll_s: float
@@ -71,6 +72,14 @@ class Terms:
     finish_grace_s: float
     code: CodeVersion
     prices: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def job_timeout_s(self) -> int | None:
+        """Batch's own limit, for a worker that cannot stop itself any more; it replaces that of the job definition."""
+        if self.timeout_s is None:
+            return None
+        steps = self.steps * (self.timeout_s + self.idle_s) if self.shared else self.timeout_s
+        return max(MIN_TIMEOUT_S, int(steps) + 120)
 
     @property
     def beat_s(self) -> float:
@@ -248,7 +257,6 @@ class StepLaunch:
     def _request(self, queue: str, uri: str, command: list[str], label: str) -> JobRequest:
         t, run = self._terms, self._context.dagster_run
         tags = {RUN_TAG: run.run_id, STEP_TAG: label, PARTITION_TAG: run.tags.get("dagster/partition", "")}
-        step_limit = None if t.timeout_s is None or t.shared else max(60, int(t.timeout_s) + 120)
         return JobRequest(
             # The digest is of the channel's address: this run, step, attempt and loss, and nothing else, has this name.
             name=job_name(t.name_prefix, label, run.run_id[:8], unique=sha256(uri.encode()).hexdigest()[:16]),
@@ -260,7 +268,7 @@ class StepLaunch:
             vcpus=t.vcpus,
             memory_mib=t.memory_mib,
             gpus=t.gpus,
-            timeout_s=step_limit,
+            timeout_s=t.job_timeout_s,
             share=t.share,
             priority=t.priority,
         )

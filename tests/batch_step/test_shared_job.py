@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from batch_step import shared_job
-from batch_step.channel import Channel, open_channel
+from batch_step.channel import Channel, get_json, open_channel, slot_key
 from batch_step.records import EXIT_DONE, EXIT_TIMED_OUT
 from tests.batch_step.runs import Toys, messages, ran
 
@@ -22,6 +23,13 @@ STEPS = ("first", "second", "third")
 def run(toys: Toys, tmp_path: Path, *more: str, sleep: dict[str, float] | None = None, **settings: Any) -> Any:
     ops = {s: {"folder": str(tmp_path / "ran"), "sleep_s": (sleep or {}).get(s, 0)} for s in STEPS}
     return toys.run(*STEPS, *more, ops=ops, **{"reuse": "run", **settings})
+
+
+def wait_until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def loads(toys: Toys, step: str) -> int:
@@ -38,11 +46,7 @@ def test_one_job_serves_a_run_and_what_is_loaded_stays_loaded(toys: Toys, tmp_pa
 
 def test_the_job_ends_when_the_run_has_no_more_steps_for_it(toys: Toys, tmp_path: Path) -> None:
     assert run(toys, tmp_path, idle_seconds=600).success
-    for _ in range(50):
-        if toys.jobs()[0]["status"] == "SUCCEEDED":
-            return
-        threading.Event().wait(0.1)
-    pytest.fail("the job waits on for steps that will not come")
+    wait_until(lambda: toys.jobs()[0]["status"] == "SUCCEEDED")
 
 
 def test_a_job_for_each_step_loads_for_each_step(toys: Toys, tmp_path: Path) -> None:
@@ -51,10 +55,35 @@ def test_a_job_for_each_step_loads_for_each_step(toys: Toys, tmp_path: Path) -> 
     assert len(toys.jobs()) == 3
 
 
-def test_a_job_that_was_idle_too_long_is_replaced(toys: Toys, tmp_path: Path) -> None:
-    result = toys.run("first", "second", ops={"first": {}, "second": {}}, reuse="run", idle_seconds=0.1)
+def test_a_job_that_was_idle_too_long_is_replaced(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As happens where the next step comes late: its process starts slowly, or steps on the host take long."""
+    real = shared_job.enqueue
+    seen: list[str] = []
+
+    def come_late(session: Channel, uri: str) -> int | None:
+        seen.append(uri)
+        if len(seen) == 2:
+            wait_until(lambda: (get_json(session, slot_key(1)) or {}).get("closed") == "idle")
+        return real(session, uri)
+
+    monkeypatch.setattr(shared_job, "enqueue", come_late)
+    result = run(toys, tmp_path, idle_seconds=0.3, infrastructure_retries=0)
     assert result.success
-    assert len(toys.jobs()) in (1, 2)
+    assert ran(tmp_path / "ran") == {"first": 1, "second": 1, "third": 1}
+    assert len(toys.jobs()) > 1
+
+
+def test_a_job_waits_as_long_as_it_was_told_to(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is told to wait longer than steps ever lie apart serves them all."""
+    real = shared_job.enqueue
+
+    def come_late(session: Channel, uri: str) -> int | None:
+        time.sleep(1.5)
+        return real(session, uri)
+
+    monkeypatch.setattr(shared_job, "enqueue", come_late)
+    assert run(toys, tmp_path, idle_seconds=600).success
+    assert len(toys.jobs()) == 1
 
 
 def test_a_job_lost_between_two_steps_is_replaced_without_failing_the_run(
@@ -91,6 +120,17 @@ def test_a_job_killed_in_the_middle_of_a_step_costs_that_step_one_retry(
     assert result.success
     assert ran(tmp_path / "ran") == {"first": 2, "second": 1, "third": 1}
     assert any("1 of 3 infrastructure retries" in m for m in messages(result, toys.instance))
+
+
+def test_a_job_has_the_time_of_all_its_steps(toys: Toys, tmp_path: Path) -> None:
+    """Not that of its definition, which is for jobs that somebody submits by hand."""
+    limits = {}
+    for reuse in ("run", "step"):
+        before = {job["jobId"] for job in toys.jobs()}
+        assert run(toys, tmp_path, "between", reuse=reuse, timeout_seconds=500, idle_seconds=50).success
+        new = [job for job in toys.jobs() if job["jobId"] not in before]
+        limits[reuse] = {job["timeout"]["attemptDurationSeconds"] for job in new}
+    assert limits == {"run": {3 * (500 + 50) + 120}, "step": {500 + 120}}
 
 
 def test_a_failed_step_leaves_the_job_to_others(toys: Toys) -> None:

@@ -147,7 +147,7 @@ resource "aws_batch_job_definition" "this" {
     }
   })
 
-  # The launcher sets one for each step; this is for jobs that somebody submits by hand.
+  # The launcher gives each job its own; this is for jobs that somebody submits by hand.
   timeout {
     attempt_duration_seconds = 3600
   }
