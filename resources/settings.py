@@ -35,6 +35,8 @@ class Settings:
     """Pictures blur faces unless this is set."""
     accept_truncated: bool = False
     """Analyse what is there of a file whose end is missing, instead of refusing it."""
+    step_time_limit_s: float = 4 * 3600.0
+    """How long a stage may run as a job on Batch before it is stopped; no clip of a store comes near the default."""
     cloud: Cloud = field(default_factory=Cloud)
 
     @property
@@ -45,7 +47,8 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
-        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, DATABASE_URL, and those that `Cloud` names.
+        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, SENTINEL_STEP_TIME_LIMIT (s), DATABASE_URL, and those that
+        `Cloud` names.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -61,6 +64,7 @@ class Settings:
             sample_rate_hz=_number(env, "SENTINEL_SAMPLE_RATE", 1.0),
             accept_truncated=_choice(env, "SENTINEL_ACCEPT_TRUNCATED", ("0", "1"), "0") == "1",
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
+            step_time_limit_s=_seconds(env, "SENTINEL_STEP_TIME_LIMIT", 4 * 3600.0),
             cloud=Cloud.from_env(env),
         )
 
@@ -82,3 +86,10 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         raise SentinelError(
             f"{text!r} is not a number", where=name, remedy=f"Set {name} to one, such as {default}"
         ) from error
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    seconds = _number(env, name, default)
+    if not 0 < seconds < float("inf"):
+        raise SentinelError(f"{seconds:g} s is no time", where=name, remedy=f"Set {name} to seconds above 0")
+    return seconds

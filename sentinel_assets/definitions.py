@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 import dagster as dg
 
@@ -48,11 +48,11 @@ def definitions(
     settings: Settings,
     *,
     executor: dg.ExecutorDefinition = dg.in_process_executor,
-    reuse: Literal["run", "step"] = "run",
+    launcher: Mapping[str, object] | None = None,
 ) -> dg.Definitions:
     """All of the code location, as the deployment of these settings has it.
 
-    `reuse` of jobs: "run", as three stages look at the same frames with models of which each takes seconds to load.
+    `launcher`: fields of what sends GPU steps to Batch, in place of the product's.
     """
     warehouse, footage = WarehouseResource(), Footage(base=settings.artifacts)
     analysis_log = AnalysisLog(warehouse=warehouse, footage=footage)
@@ -72,7 +72,7 @@ def definitions(
             "footage": footage,
             "warehouse": warehouse,
             "analysis_log": analysis_log,
-            "gpu": gpu_steps.launcher(settings, analysis_log, reuse),
+            "gpu": gpu_steps.launcher(settings, analysis_log, **(launcher or {})),
         },
         # In process: a process for each step would load the models again, or be 110 MB that wait for a job.
         executor=executor,

@@ -5,7 +5,7 @@ warehouse, which no job reaches.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any
 
 import dagster as dg
 
@@ -20,7 +20,6 @@ from sentinel_assets.wiring import acting_on_errors, announce
 NAME_PREFIX = "sentinel"
 
 _CODE = ["sentinel_assets", "resources", "batch_step"]
-_TIME_LIMIT_S = 4 * 3600.0  # no clip of a store comes near it; a step that hangs costs no more than this
 
 
 class GpuSteps(BatchStepLauncher):
@@ -44,27 +43,29 @@ class GpuSteps(BatchStepLauncher):
             step_context.log.warning("not written on the video's row: %s (%s)", entry.user_message, error)
 
 
-def launcher(
-    settings: Settings, analysis_log: AnalysisLog, reuse: Literal["run", "step"]
-) -> dg.ResourceDefinition | GpuSteps:
-    """What GPU stages ask for: jobs where the deployment has a Batch queue, else nothing, and they run in process."""
+def launcher(settings: Settings, analysis_log: AnalysisLog, **terms: Any) -> dg.ResourceDefinition | GpuSteps:
+    """What GPU stages ask for: jobs where the deployment has a Batch queue, else nothing, and they run in process.
+
+    `terms`: fields of the launcher, in place of the product's. One job serves a run, as three stages look at the same
+    frames with models of which each takes seconds to load.
+    """
     cloud = settings.cloud
     if cloud.batch_queue is None:
         return dg.ResourceDefinition.none_resource()
-    return GpuSteps(
-        analysis_log=analysis_log,
-        channel=cloud.require("step_channel"),
-        queue=cloud.batch_queue,
-        on_demand_queue=cloud.on_demand_queue,
-        share=cloud.upload_share,
-        backfill_share=cloud.backfill_share,
-        job_definition=cloud.require("job_definition"),
-        reuse=reuse,
-        timeout_seconds=_TIME_LIMIT_S,
-        name_prefix=NAME_PREFIX,
-        code_packages=_CODE,
-        environment=job_environment(settings),
-    )
+    ours: dict[str, Any] = {
+        "channel": cloud.require("step_channel"),
+        "queue": cloud.batch_queue,
+        "on_demand_queue": cloud.on_demand_queue,
+        "share": cloud.upload_share,
+        "backfill_share": cloud.backfill_share,
+        "job_definition": cloud.require("job_definition"),
+        "reuse": "run",
+        "timeout_seconds": settings.step_time_limit_s,
+        "name_prefix": NAME_PREFIX,
+        "code_packages": _CODE,
+        "environment": job_environment(settings),
+    }
+    return GpuSteps(analysis_log=analysis_log, **{**ours, **terms})
 
 
 def job_environment(settings: Settings) -> dict[str, str]:

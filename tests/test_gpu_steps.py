@@ -19,6 +19,7 @@ from resources.cloud import Cloud
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.definitions import ASSETS, definitions, definitions_without_batch
+from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.frames import probe
 from sentinel_assets.vision.tables import TABLES
 from tests.builders.deployment import BUCKET, Deployment
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from infra.local.postgres import Server
 
 STAGES_ON_GPU = ["detections", "demographics", "poses"]
-OF_A_RUN = ("events", "recipes")  # tables whose rows are the same after the same run
 HOST_AND_TIME = {"seconds", "dagster/uri"}  # of the metadata: what may differ between two runs of the same
 ON_QUEUE = Cloud(batch_queue="gpu", on_demand_queue="dear", job_definition="sentinel", step_channel="s3://steps/x")
 
@@ -59,6 +59,37 @@ def deploy(bucket: None, postgres: Server, fresh_database: Any, tmp_path: Path) 
 # The main job on both sides.
 
 
+@pytest.fixture(scope="module")
+def in_process(
+    postgres: Server, fresh_database: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str, Path], Deployment]]:
+    """Of each profile a deployment whose main job ran in process: one for all that are compared with it."""
+    from contextlib import ExitStack
+
+    made: dict[str, Deployment] = {}
+    with ExitStack() as stack:
+
+        def deployment(profile: str, clip: Path) -> Deployment:
+            if profile not in made:
+                url = stack.enter_context(fresh_database())
+                home = tmp_path_factory.mktemp("in-process") / profile
+                here = stack.enter_context(Deployment.made(home, postgres, url, profile))
+                done = here.materialize(here.upload(clip, probe(clip)), _selected(COMPARED[profile]))
+                assert done.returncode == 0, done.stderr
+                made[profile] = here
+            return made[profile]
+
+        yield deployment
+
+
+COMPARED = {"permissive": [*TABLES], "cpu": STAGES_ON_GPU}
+"""By profile: the assets that are made in process."""
+
+
+def _selected(assets: Sequence[str]) -> str:
+    return "*" if set(assets) == set(TABLES) else " or ".join(f"key:{asset}" for asset in assets)
+
+
 @pytest.mark.drill
 @pytest.mark.parametrize(
     ("profile", "varied", "store"),
@@ -70,31 +101,42 @@ def deploy(bucket: None, postgres: Server, fresh_database: Any, tmp_path: Path) 
     ],
 )
 def test_the_main_job_leaves_the_same_on_batch_and_in_process(
-    deploy: Deploy, aws: LocalAws, people: Path, profile: str, varied: tuple[str, str] | None, store: str
+    deploy: Deploy,
+    aws: LocalAws,
+    in_process: Callable[[str, Path], Deployment],
+    people: Path,
+    profile: str,
+    varied: tuple[str, str] | None,
+    store: str,
 ) -> None:
     """Tables, versions, recipes, lineage, checks and rows; both executors, both ways to use a job, both stores."""
     artifacts = f"s3://{BUCKET}/artifacts" if store == "s3" else None
-    with deploy("here", profile) as here, deploy("there", profile, artifacts) as there:
+    with deploy("there", profile, artifacts) as there:
+        here = in_process(profile, people)
         there.send_gpu_steps_to_batch(f"s3://{BUCKET}/steps" if store == "s3" else str(there.home / "steps"), aws)
         partition = there.upload(people, probe(people))
-        assert here.upload(people, probe(people)) == partition
-        select = "*" if varied is None else " or ".join(f"key:{asset}" for asset in STAGES_ON_GPU)
-        assert here.materialize(partition, select).returncode == 0
-        done = there.materialize(partition, select, varied=varied)
+        made = [*TABLES] if varied is None else STAGES_ON_GPU
+        done = there.materialize(partition, _selected(made), varied=varied)
         assert done.returncode == 0, done.stderr
 
         jobs = there.jobs()
-        assert len(jobs) == (len(STAGES_ON_GPU) if varied and varied[1] == "step" else 1)
-        made = [*TABLES] if varied is None else STAGES_ON_GPU
+        assert len(jobs) == (len(STAGES_ON_GPU) if varied and varied[1] == "step" else 1), what_became_of(jobs)
         assert records_of(there, partition, made) == records_of(here, partition, made)
         for asset in made:
             pd.testing.assert_frame_equal(there.table(asset, partition), here.table(asset, partition))
-        assert rows_of(there, *OF_A_RUN) == rows_of(here, *OF_A_RUN)
         if varied is None:
-            assert rows_of(there, "videos") == rows_of(here, "videos")
+            assert rows_of(there, "events", "recipes", "videos") == rows_of(here, "events", "recipes", "videos")
             assert rows_of(there, "videos")["videos"][0]["analysis_progress"] == 100
+        else:
+            recipes = [row for row in rows_of(here, "recipes")["recipes"] if row["asset"] in made]
+            assert rows_of(there, "events", "recipes") == {"events": [], "recipes": recipes}
+            assert {row["asset"] for row in recipes} == {*made}
         assert not (there.job_home / "postgres").exists()
         assert all("DATABASE_URL" not in str(job["container"]["environment"]) for job in jobs)
+
+
+def what_became_of(jobs: Sequence[dict[str, Any]]) -> str:
+    return "; ".join(f"{job['jobName']}: {job['status']}, {job.get('statusReason')}" for job in jobs)
 
 
 def records_of(deployment: Deployment, partition: str, made: Sequence[str]) -> dict[str, Any]:
@@ -106,10 +148,10 @@ def records_of(deployment: Deployment, partition: str, made: Sequence[str]) -> d
             wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
             (record,) = instance.fetch_materializations(wanted, limit=10).records
             ids[str(record.storage_id)] = asset
-            made = record.asset_materialization
-            assert made is not None
-            metadata = {k: v.value for k, v in made.metadata.items() if k not in HOST_AND_TIME}
-            found[asset] = {"tags": dict(made.tags or {}), "metadata": metadata}
+            event = record.asset_materialization
+            assert event is not None
+            metadata = {k: v.value for k, v in event.metadata.items() if k not in HOST_AND_TIME}
+            found[asset] = {"tags": dict(event.tags or {}), "metadata": metadata}
         (run,) = instance.get_runs()
         for asset in found:
             tags = found[asset]["tags"]
@@ -119,6 +161,8 @@ def records_of(deployment: Deployment, partition: str, made: Sequence[str]) -> d
         for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
             assert entry.dagster_event is not None
             check = entry.dagster_event.asset_check_evaluation_data
+            if check.asset_key.to_user_string() not in made:
+                continue
             target = check.target_materialization_data
             assert target is not None
             found[f"{check.asset_key.to_user_string()}:{check.check_name}"] = {
@@ -201,8 +245,19 @@ def test_with_a_queue_gpu_steps_are_jobs_and_without_one_they_run_here(tmp_path:
     launcher = deployed.resource_defs["gpu"]
     given = launcher.config_schema.default_value  # type: ignore[attr-defined]
     assert (given["reuse"], given["queue"], given["on_demand_queue"]) == ("run", "gpu", "dear")
+    assert given["timeout_seconds"] == 4 * 3600
     assert "batch_orphan_reaper" in {s.name for s in definitions(settings).sensors or []}
     alone = definitions_without_batch(settings)
     for without in (alone, definitions(replace(settings, cloud=Cloud()))):
         assert "batch_orphan_reaper" not in {s.name for s in without.sensors or []}
     assert "Launcher" not in str(alone.resolve_implicit_global_asset_job_def().resource_defs["gpu"])
+
+
+def test_how_long_a_step_may_run_is_the_deployments_to_say(tmp_path: Path) -> None:
+    environment = {"SENTINEL_HOME": str(tmp_path), "SENTINEL_STEP_TIME_LIMIT": "36000"}
+    settings = replace(Settings.from_env(environment), cloud=ON_QUEUE)
+    launcher = definitions(settings).resolve_implicit_global_asset_job_def().resource_defs["gpu"]
+    assert launcher.config_schema.default_value["timeout_seconds"] == 36_000  # type: ignore[attr-defined]
+    for wrong in ("0", "-1", "nan", "inf", "4h"):
+        with pytest.raises(SentinelError, match="SENTINEL_STEP_TIME_LIMIT"):
+            Settings.from_env({"SENTINEL_STEP_TIME_LIMIT": wrong})

@@ -17,6 +17,7 @@ locals {
     SENTINEL_BATCH_QUEUE     = module.batch.queue_name
     SENTINEL_JOB_DEFINITION  = module.batch.job_definition_arn
     SENTINEL_DATABASE_SECRET = module.database.secret_arn
+    SENTINEL_STEP_TIME_LIMIT = tostring(var.step_time_limit_seconds)
     }, module.batch.on_demand_queue_name == null ? {} : {
     SENTINEL_ON_DEMAND_QUEUE = module.batch.on_demand_queue_name
     }, !var.fair_share ? {} : {

@@ -177,6 +177,17 @@ variable "spot" {
   default     = false
 }
 
+variable "step_time_limit_seconds" {
+  description = "How long a stage may run as a job before it is stopped and tried once more. A clip's work takes minutes: raise it for footage of days in one file."
+  type        = number
+  default     = 14400 # 4 h, as the code's own
+
+  validation {
+    condition     = var.step_time_limit_seconds >= 60 # the least that Batch takes
+    error_message = "step_time_limit_seconds is 60 or more."
+  }
+}
+
 variable "fair_share" {
   description = "Queues serve the shares `uploads` and `backfills` by weight, and within a share by priority. Without, first come, first served. Changing it replaces the queues."
   type        = bool

@@ -1,7 +1,6 @@
 """The code location with what tests vary: TEST_EXECUTOR (in_process, multiprocess) and TEST_REUSE (run, step)."""
 
 import os
-from typing import Any
 
 import dagster as dg
 
@@ -10,10 +9,16 @@ from sentinel_assets.definitions import definitions
 
 _EXECUTORS: dict[str, dg.ExecutorDefinition] = {
     "in_process": dg.in_process_executor,
-    "multiprocess": dg.multiprocess_executor,
+    # Forked from a process that has loaded all this: on two cores a bare start is most of what a step takes here.
+    "multiprocess": dg.multiprocess_executor.configured({"start_method": {"forkserver": {}}}),
 }
-_reuse: Any = os.environ.get("TEST_REUSE", "run")
+_LAUNCHER = {
+    "reuse": os.environ.get("TEST_REUSE", "run"),
+    # On a machine that does other things too a process takes its time to start, and so does the step after the next.
+    "idle_seconds": 900,
+    "lease_seconds": 120,
+}
 
 defs = definitions(
-    Settings.from_env(), executor=_EXECUTORS[os.environ.get("TEST_EXECUTOR", "in_process")], reuse=_reuse
+    Settings.from_env(), executor=_EXECUTORS[os.environ.get("TEST_EXECUTOR", "in_process")], launcher=_LAUNCHER
 )

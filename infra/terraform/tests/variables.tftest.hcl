@@ -130,6 +130,8 @@ run "refuses_what_is_nearly_right" {
     operator_cidrs = ["203.0.113.0/24"]
     max_vcpus      = 18
     alarm_emails   = ["nobody"]
+
+    step_time_limit_seconds = 4 # hours, perhaps
   }
 
   expect_failures = [
@@ -138,6 +140,7 @@ run "refuses_what_is_nearly_right" {
     var.operator_cidrs,
     var.max_vcpus,
     var.alarm_emails,
+    var.step_time_limit_seconds,
   ]
 }
 
@@ -147,5 +150,10 @@ run "takes_what_is_right" {
   assert {
     condition     = output.environment.SENTINEL_BATCH_QUEUE == "on-demand" && !contains(keys(output.environment), "SENTINEL_ON_DEMAND_QUEUE")
     error_message = "one queue, on demand"
+  }
+
+  assert {
+    condition     = output.environment.SENTINEL_STEP_TIME_LIMIT == "14400"
+    error_message = "a stage has four hours unless a deployment says otherwise"
   }
 }
