@@ -29,6 +29,8 @@ class Toys:
     outputs: Path
     settings: dict[str, Any]
     definitions: str = "remote"
+    quiet: bool = False
+    """Dagster's console logger off: each event would stand on stderr, too."""
 
     def add_videos(self, *keys: str) -> None:
         self.instance.add_dynamic_partitions("toy_videos", list(keys))
@@ -55,6 +57,8 @@ class Toys:
         config: dict[str, Any] = {"resources": resources}
         if ops:
             config["ops"] = {name: {"config": op} for name, op in ops.items()}
+        if self.quiet:
+            config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
         return dg.execute_job(
             reconstructable(self.definitions),
             self.instance,

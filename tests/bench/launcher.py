@@ -22,12 +22,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from infra.local.aws import LocalAws
-from infra.local.batch.settings import BatchSettings
-from tests.batch_step.conftest import CHECKOUT, fill
 from tests.batch_step.runs import Toys, execute_run, reconstructable
 
 STEPS = ("first", "second", "third")  # each does nothing but note that it ran
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent
 _WAIT_S = 15.0  # of the job that a run worker waits for
 
 Round = dict[str, list[float]]
@@ -36,7 +34,7 @@ Round = dict[str, list[float]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.launcher", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of each way, interleaved")
+    parser.add_argument("--rounds", type=int, default=3, help="of each way, interleaved")
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, also as JSON")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
@@ -82,10 +80,10 @@ def _launched(folder: Path, reuse: str) -> list[float]:
     folder.mkdir(parents=True)
     settings = {"channel": str(folder / "channel"), "queue": "gpu", "job_definition": "toy", "reuse": reuse}
     with dg.DagsterInstance.ephemeral(str(folder)) as instance:
-        toys = Toys(instance, folder / "outputs", settings)
+        toys = Toys(instance, folder / "outputs", settings, quiet=True)
         began = time.time()
         result = toys.run(*STEPS, ops={step: {} for step in STEPS})
-        assert result.success
+        assert result.success, [str(event.event_specific_data) for event in result.all_events if event.is_failure]
         ends = [_last_word(instance, result.run_id, step) for step in STEPS]
     return [end - start for start, end in zip([began, *ends], ends, strict=False)]
 
@@ -135,9 +133,9 @@ def _peak_mib(process: subprocess.Popen[bytes]) -> float:
 
 
 def _start(*arguments: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    environment = {**os.environ, "PYTHONPATH": str(_CHECKOUT)}
     command = [sys.executable, "-m", "tests.bench.launcher", "--child", *arguments]
-    return subprocess.Popen(command, cwd=CHECKOUT, env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=_CHECKOUT, env=environment, stderr=subprocess.DEVNULL)
 
 
 def _child(what: str, folder: str, name: str, definitions: str = "local") -> None:
@@ -152,6 +150,11 @@ def _child(what: str, folder: str, name: str, definitions: str = "local") -> Non
 
 @contextmanager
 def _local_batch() -> Iterator[None]:
+    # Not at the top: a bare subprocess and a run worker are to load what they need, and no emulator.
+    from infra.local.aws import LocalAws
+    from infra.local.batch.settings import BatchSettings
+    from tests.batch_step.conftest import fill
+
     with LocalAws(BatchSettings()) as aws:
         before = dict(os.environ)
         os.environ.update(aws.environment())
