@@ -17,13 +17,15 @@ DEFAULT_PRICES: dict[str, float] = {
 }
 
 # (phase, from, to): between the times named; the first of several that is known counts.
-_PHASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("waiting_s", "submitted", ("starting", "running")),  # for a host: scale-up and boot
-    ("starting_s", "starting", ("running",)),  # image pull
-    ("loading_s", "taken", ("user_code",)),  # Python, imports, definitions, resources
-    ("user_code_s", "user_code", ("user_code_end",)),
-    ("uploading_s", "user_code_end", ("uploaded",)),
+_PHASES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("waiting_s", ("submitted",), ("starting", "running")),  # for a host: scale-up and boot
+    ("starting_s", ("starting",), ("running",)),  # image pull
+    ("idle_s", ("taken",), ("begun",)),  # of a job that serves several steps, since the one before
+    ("loading_s", ("begun", "taken"), ("user_code",)),  # Python, imports, definitions, resources
+    ("user_code_s", ("user_code",), ("user_code_end",)),
+    ("uploading_s", ("user_code_end",), ("uploaded",)),
 )
+_OF_THE_JOB = ("submitted", "starting", "running")
 
 
 @dataclass
@@ -41,13 +43,17 @@ class Timeline:
             if detail.get(key):
                 self.at[name] = detail[key] / 1000
 
+    def without_the_job(self) -> Timeline:
+        """Of a step that is not its job's first: what became of the job before is told with that one."""
+        return Timeline({name: at for name, at in self.at.items() if name not in _OF_THE_JOB})
+
     def phases(self) -> dict[str, float]:
         """Seconds of each phase whose two ends are known; never negative, as clocks of two machines are compared."""
         spans = {}
-        for phase, start, ends in _PHASES:
-            end = next((self.at[name] for name in ends if name in self.at), None)
-            if start in self.at and end is not None:
-                spans[phase] = round(max(0.0, end - self.at[start]), 3)
+        for phase, starts, ends in _PHASES:
+            start, end = (next((self.at[name] for name in names if name in self.at), None) for names in (starts, ends))
+            if start is not None and end is not None:
+                spans[phase] = round(max(0.0, end - start), 3)
         return spans
 
 

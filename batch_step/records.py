@@ -47,6 +47,7 @@ class JobRecord(_Record):
     submitted_at: float
     adopted: bool = False
     session: str | None = None  # the address of the line of steps, where the job serves several
+    slot: int = 0  # the step's place in it
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Manifest(_Record):
 
     final: str | None
     chunks: int
-    marks: dict[str, float]  # seconds since the epoch: taken, loaded, user_code, user_code_end, uploaded
+    marks: dict[str, float]  # seconds since the epoch: taken, begun, loaded, user_code, user_code_end, uploaded
 
 
 @dataclass(frozen=True)

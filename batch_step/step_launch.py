@@ -109,6 +109,8 @@ class Carrier:
     queue: str
     adopted: bool
     session: Channel | None = None
+    slot: int = 0
+    """The step's place in the line of a job that serves several."""
 
 
 class StepLaunch:
@@ -202,9 +204,8 @@ class StepLaunch:
         execution = Execution.read(channel, EXECUTION)
         if record is not None:
             session = open_channel(record.session) if record.session else None
-            return Carrier(
-                execution.job_id if execution and execution.job_id else record.job_id, record.queue, True, session
-            )
+            job_id = execution.job_id if execution and execution.job_id else record.job_id
+            return Carrier(job_id, record.queue, True, session, record.slot)
         if execution is not None and execution.job_id:
             return Carrier(execution.job_id, queue, adopted=True)
         return self._put_in_line(channel, queue) if self._terms.shared else self._own_job(channel, queue)
@@ -221,10 +222,11 @@ class StepLaunch:
         for number in itertools.count():
             session = open_channel(f"{root}/{number}")
             record = self._session_job(session, queue)
-            if record is None or shared_job.enqueue(session, channel.uri) is None:
+            slot = None if record is None else shared_job.enqueue(session, channel.uri)
+            if record is None or slot is None:
                 continue
-            JobRecord(record.job_id, queue, record.submitted_at, session=session.uri).write(channel, JOB)
-            return Carrier(record.job_id, queue, record.adopted, session)
+            JobRecord(record.job_id, queue, record.submitted_at, session=session.uri, slot=slot).write(channel, JOB)
+            return Carrier(record.job_id, queue, record.adopted, session, slot)
         raise AssertionError("count() does not end")
 
     def _session_job(self, session: Channel, queue: str) -> JobRecord | None:
@@ -397,6 +399,8 @@ class StepLaunch:
     def _accounts(self, channel: Channel, watch: JobWatch, following: Following, carrier: Carrier) -> dict[str, Any]:
         timeline = following.timeline
         timeline.read_job(watch.detail)
+        if carrier.slot > 0:
+            timeline = timeline.without_the_job()
         metadata: dict[str, Any] = {name: dg.MetadataValue.float(s) for name, s in timeline.phases().items()}
         execution = Execution.read(channel, EXECUTION)
         kind, purchase = (execution.instance_type, execution.purchase) if execution else (None, None)

@@ -89,7 +89,9 @@ class StepRun:
         from batch_step.streaming import EventWriter
 
         self._channel = channel
-        self._marks = {"taken": taken_at}
+        self._marks = {"taken": taken_at}  # the step pays from here on
+        if taken_at != _PROCESS_STARTED:
+            self._mark("begun")
         self._final: str | None = None
         self._withheld: WorkerError | None = None
         self._writer = EventWriter(channel)
@@ -150,7 +152,7 @@ class StepRun:
 
         data = event.step_failure_data if event.is_step_failure else event.step_retry_data
         error = _from_dagster(data.error, permanent=_is_permanent(raised))
-        if error.kind == "interrupted" or classify(Evidence(error=error)).retried_by is RetriedBy.LAUNCHER:
+        if classify(Evidence(error=error)).retried_by is RetriedBy.LAUNCHER:  # an interrupt, too
             self._withheld = error
             return True
         error.write(self._channel, ERROR)

@@ -18,6 +18,11 @@ def test_phases_are_the_spans_between_what_is_known() -> None:
     assert timeline.phases() == {"waiting_s": 75.0, "starting_s": 15.0, "loading_s": 8.0, "user_code_s": 60.0}
 
 
+def test_a_step_after_the_first_tells_how_long_its_job_was_idle() -> None:
+    timeline = Timeline({"submitted": 0.0, "running": 90.0, "taken": 100.0, "begun": 130.0, "user_code": 131.0})
+    assert timeline.without_the_job().phases() == {"idle_s": 30.0, "loading_s": 1.0}
+
+
 def test_a_state_too_short_to_be_seen_is_left_out() -> None:
     timeline = Timeline({"submitted": 10.0, "running": 12.0})
     assert timeline.phases() == {"waiting_s": 2.0}

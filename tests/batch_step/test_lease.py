@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from batch_step.guard import Guard
 from batch_step.jobs import BatchJobs
 from batch_step.launcher import resumes_runs
 from batch_step.reaper import orphan_reaper, orphans, reap
+from tests.batch_step.conftest import CHECKOUT
 from tests.batch_step.runs import Toys, ran
 from tests.batch_step.warm_start import RUN
 from tests.builders.doors import TcpDoor
@@ -114,6 +116,22 @@ def test_a_run_worker_asked_to_stop_takes_its_job_along(workers: RunWorkers) -> 
     wait(lambda: ran(workers.folder))
     worker.send_signal(signal.SIGTERM)
     worker.wait(timeout=30)
+    job = wait(lambda: next((j for j in workers.toys.jobs() if j["status"] == "FAILED"), None))
+    assert job["statusReason"] == f"Dagster run {run_id} was terminated"
+
+
+@pytest.mark.drill
+def test_a_step_in_a_process_of_its_own_takes_its_job_along(workers: RunWorkers) -> None:
+    """Dagster's multiprocess executor: the one that is asked to stop is not the one that follows the job."""
+    run_id = workers.create_run(sleep_s=300)
+    arguments = repr((str(workers.home), run_id, "start", "remote_by_process"))
+    command = [sys.executable, "-c", f"from tests.batch_step.runs import execute_run; execute_run(*{arguments})"]
+    environment = {**os.environ, "DAGSTER_HOME": str(workers.home), "PYTHONPATH": str(CHECKOUT)}
+    worker = subprocess.Popen(command, cwd=CHECKOUT, env=environment)
+    workers.processes.append(worker)
+    wait(lambda: ran(workers.folder), 120)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=120)
     job = wait(lambda: next((j for j in workers.toys.jobs() if j["status"] == "FAILED"), None))
     assert job["statusReason"] == f"Dagster run {run_id} was terminated"
 

@@ -122,6 +122,21 @@ def test_a_job_killed_in_the_middle_of_a_step_costs_that_step_one_retry(
     assert any("1 of 3 infrastructure retries" in m for m in messages(result, toys.instance))
 
 
+def test_each_step_tells_its_own_part_of_the_time(toys: Toys, tmp_path: Path) -> None:
+    """How long the job waited for its host is told once; how long it waited for a step, with that step."""
+    result = run(toys, tmp_path, "between", prices={"g5.xlarge/spot": 3600.0})
+    events = [e.dagster_event for e in toys.instance.all_logs(result.run_id) if e.dagster_event]
+    took = [e.engine_event_data.metadata for e in events if e.message == "What the step took"]
+    first, *further = [{name: value.value for name, value in one.items()} for one in took]
+    assert "waiting_s" in first
+    assert len(further) == 2
+    for one in further:
+        assert not {"waiting_s", "starting_s"} & one.keys()
+        parts = sum(one[f"{phase}_s"] for phase in ("idle", "loading", "user_code", "uploading"))
+        assert one["host_s"] == pytest.approx(parts, abs=0.01)
+        assert one["cost_usd"] == pytest.approx(one["host_s"], abs=0.01)  # a dollar a second
+
+
 def test_a_job_has_the_time_of_all_its_steps(toys: Toys, tmp_path: Path) -> None:
     """Not that of its definition, which is for jobs that somebody submits by hand."""
     limits = {}
