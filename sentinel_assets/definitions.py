@@ -74,7 +74,7 @@ def definitions(
             "analysis_log": analysis_log,
             "gpu": gpu_steps.launcher(settings, analysis_log, **(launcher or {})),
         },
-        # In process: a process for each step would load the models again, or be 110 MB that wait for a job.
+        # In process: a process for each step would load the models again, or be 150 MB that wait for a job.
         executor=executor,
     )
 

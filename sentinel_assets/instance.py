@@ -11,7 +11,7 @@ from typing import Any
 
 GPU_POOL = "gpu"
 
-_RUNS = 8  # at once: each is a process of 110 MB, most of the time waiting for its jobs
+_RUNS = 8  # at once: each is a process of 150 MB, most of the time waiting for its jobs
 _BACKFILL_RUNS = 4  # of them; the rest is kept for uploads
 _GPU_STEPS = 4  # at once: as many as there are hosts at most
 

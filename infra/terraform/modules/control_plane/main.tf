@@ -66,7 +66,7 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = "awsvpc"
   pid_mode                 = "task" # a run is a process that the daemon starts and the webserver can interrupt
   cpu                      = 1024
-  memory                   = 4096 # MiB: three processes of 200 to 300, and 110 for each run that waits for its job
+  memory                   = 4096 # MiB: three processes of 200 to 300, and 150 for each run that waits for its job
   task_role_arn            = aws_iam_role.task.arn
   execution_role_arn       = aws_iam_role.execution.arn
 
