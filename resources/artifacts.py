@@ -54,15 +54,22 @@ class ArtifactStore:
 
         Raises TableError before anything is written.
         """
+        return self.write_table_at(table_name(table, partition), table, frame)
+
+    def write_table_at(self, name: str, table: Table, frame: pd.DataFrame) -> str:
+        """As `write_table`, under a name of the caller's."""
         arrow = table.conform(frame)
         sink = pa.BufferOutputStream()
         pq.write_table(arrow, sink, compression="zstd")
-        self.write_bytes(table_name(table, partition), sink.getvalue().to_pybytes())
+        self.write_bytes(name, sink.getvalue().to_pybytes())
         return content_digest(arrow)
 
     def read_table(self, table: Table, partition: str) -> pd.DataFrame:
         """The stored rows, `attrs` as they were; raises ArtifactMissing, or StoreRejected where it is no table."""
-        name = table_name(table, partition)
+        return self.read_table_at(table_name(table, partition), table, partition)
+
+    def read_table_at(self, name: str, table: Table, partition: str) -> pd.DataFrame:
+        """As `read_table`, under a name of the caller's."""
         try:
             arrow = pq.read_table(pa.BufferReader(self.read_bytes(name)))
         except pa.ArrowInvalid as error:

@@ -241,6 +241,16 @@ class Warehouse:
             )
         )
 
+    def recipes(self, digests: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What each of these digests stands for; one that nobody recorded is not in it."""
+        query = "SELECT digest, ingredients FROM recipes WHERE digest = ANY(%s)"
+        return dict(self._database.run(lambda connection: connection.execute(query, [list(digests)]).fetchall()))
+
+    def durations_s(self) -> dict[str, float]:
+        """The length of each video of known length, seconds, by partition key."""
+        query = "SELECT partition_key, duration_s FROM videos WHERE duration_s IS NOT NULL"
+        return dict(self._database.run(lambda connection: connection.execute(query).fetchall()))
+
     def video(self, id_or_key: int | str) -> Video:
         """By id (a number) or partition key (text). Raises StoreRejected where there is none."""
         column = sql.SQL("id" if isinstance(id_or_key, int) else "partition_key")

@@ -31,12 +31,16 @@ def behaviors(
     with stage_run(context, analysis_log) as run:
         record = footage.store.record(run.partition)
         camera = cameras().of_video(record.name, record.uri)
-        table = recognise_behaviors(
-            detections,
-            poses,
-            parameters=BehaviorParameters(),
-            camera=camera,
-            recorded_at=camera.recorded_at(record.name, record.uri) if camera else None,
+        table = run.table(
+            lambda: recognise_behaviors(
+                detections,
+                poses,
+                parameters=BehaviorParameters(),
+                camera=camera,
+                recorded_at=camera.recorded_at(record.name, record.uri) if camera else None,
+            ),
+            detections=detections,
+            poses=poses,
         )
         interest = measure_interest(detections, poses, table, camera=camera)
         show_faces = Settings.from_env().show_faces

@@ -7,7 +7,7 @@ from resources.provided import AnalysisLog
 from sentinel_assets.freshness import recipes_in_place
 from sentinel_assets.recipes import STAGES, recipe
 from sentinel_assets.vision.events import assemble_events
-from sentinel_assets.wiring import stage_asset, stage_run
+from sentinel_assets.wiring import stage_asset, stage_run, table_digest
 
 
 @stage_asset(
@@ -26,9 +26,16 @@ def events(
     analysis_log: AnalysisLog,
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run:
-        table = assemble_events(behaviors, demographics, poses, descriptions, embeddings)
         # This step may run alone, over what another profile made: search must not take old vectors for new ones.
         made = recipes_in_place(context.instance, run.partition, [name for name in STAGES if name != "events"])
+        table = run.table(
+            lambda: assemble_events(behaviors, demographics, poses, descriptions, embeddings),
+            behaviors=behaviors,
+            demographics=demographics,
+            poses=poses,
+            descriptions=descriptions,
+            embeddings=f"{made['embeddings']}-{table_digest('embeddings', embeddings)}",
+        )
         published = analysis_log.publish(
             run.partition,
             context.run_id,
