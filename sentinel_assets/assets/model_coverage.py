@@ -1,7 +1,5 @@
 """The fleet at a glance: of each asset how many outputs are up to date, which are not, why, and what redoing costs."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from resources.provided import WarehouseResource
