@@ -3,7 +3,7 @@
     report = compare_videos(before, after)   # tables.EVENTS by partition
     print(report_markdown(report, names))
 
-Two events are the same one where they are of one type and their time spans overlap; of several candidates the pair which
+Two events are the same one where they are of one type and their times overlap; of several candidates the pair that
 overlaps most counts (intersection over union), each event once. So a track that is numbered otherwise changes nothing.
 """
 
