@@ -42,11 +42,12 @@ def stale(as_json: bool) -> None:
     "--budget", type=click.FloatRange(0), metavar="USD", help="As many of the newest as this surely pays for."
 )
 @click.option("--missing", is_flag=True, help="Also where it was never made.")
+@click.option("--report", is_flag=True, help="What the canary changed, as Markdown: old events against new.")
 @click.option("--cancel", is_flag=True, help="Cancel what is under way of the upgrade to today's recipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def backfill(cancel: bool, as_json: bool, **asked: Any) -> None:
+def backfill(cancel: bool, report: bool, as_json: bool, **asked: Any) -> None:
     """Redo exactly what is out of date of ASSET and what follows on it, newest videos first, as Dagster backfills."""
-    from sentinel_assets import report
+    from sentinel_assets.report import print_json
     from sentinel_assets.staleness import duration, usd
     from sentinel_assets.upgrading import Order, upgrade
     from sentinel_assets.workplace import open_workplace, records_errors
@@ -56,9 +57,12 @@ def backfill(cancel: bool, as_json: bool, **asked: Any) -> None:
         if cancel:
             _cancel(order.asset, place.instance, as_json)
             return
+        if report:
+            _report(order.asset, place, as_json)
+            return
         offer = upgrade(place.instance, place.warehouse, order)
     if as_json:
-        report.print_json(out, offer.as_json())
+        print_json(out, offer.as_json())
         return
     if not offer.plan.work:
         out.print("Nothing to redo." if not offer.all_videos else "The budget pays for no video.")
@@ -68,6 +72,20 @@ def backfill(cancel: bool, as_json: bool, **asked: Any) -> None:
     out.print(f"Time {duration(offer.seconds)}, price {usd(offer.usd)} at most: what comes out as before ends there.")
     for one in offer.backfills:
         out.print(f"Backfill {one} is requested; `sentinel dev` or a Dagster daemon runs it.")
+
+
+def _report(asset: str, place: Any, as_json: bool) -> None:
+    from sentinel_assets.canary import report_markdown
+    from sentinel_assets.canary_report import canary_report
+    from sentinel_assets.recipes import recipe
+    from sentinel_assets.report import print_json
+
+    found = canary_report(place.instance, place.artifacts, f"{asset}-{recipe(asset).digest}")
+    if as_json:
+        print_json(out, {"videos": found.videos, "agreement": found.agreement, **found.counts})
+        return
+    names = {video.partition_key: video.name for video in place.warehouse.videos()}
+    click.echo(report_markdown(found, names), nl=False)
 
 
 def _cancel(asset: str, instance: Any, as_json: bool) -> None:

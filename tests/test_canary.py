@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import dagster as dg
 import pandas as pd
 import pytest
 
+from resources.artifacts import ArtifactStore
+from resources.generations import KeptResults
 from sentinel_assets.canary import compare_videos, report_markdown
+from sentinel_assets.canary_report import canary_report, compare_results
+from sentinel_assets.recipes import Version
+from sentinel_assets.vision.errors import ArtifactMissing, SentinelError
+from sentinel_assets.vision.tables import EVENTS
 from tests.builders.events import event_rows
 
 
@@ -53,3 +62,23 @@ def test_the_report_gives_figures_and_names_what_changed() -> None:
 
 def test_nothing_to_compare_is_said_so() -> None:
     assert compare_videos({"7": events()}, {"7": events()}).agreement is None
+
+
+def test_the_events_of_before_are_those_that_were_kept(tmp_path: Path) -> None:
+    """Made, made again alike, upgraded: the version of before is the last other one."""
+    store = ArtifactStore(str(tmp_path))
+    kept = KeptResults(store, EVENTS, "7")
+    versions = []
+    for recipe, frame in (("old", events(("walking", 0, 9))), ("new", events(("walking", 0, 9), ("theft", 2, 4)))):
+        versions.append(str(Version(recipe, kept.write(recipe, "i", frame), "i")))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for version in (versions[0], versions[0], versions[1]):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization("events", partition="7", tags={"dagster/data_version": version})
+            )
+        assert dict(compare_results(instance, store, ["7", "never made"]).counts) == {"added": 1}
+        with pytest.raises(SentinelError, match="had no canary"):
+            canary_report(instance, store, "events-new")
+        Path(store.uri(kept.name("old", "i"))).unlink()
+        with pytest.raises(ArtifactMissing, match="kept events"):
+            compare_results(instance, store, ["7"])
