@@ -19,7 +19,7 @@ from sentinel_assets.recipes import made_by
 
 _VERSION_TAG = "dagster/data_version"
 _RUN_CHUNK = 500  # run ids in one query; SQLite takes 999 parameters at least
-_ENDED_BADLY = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+_ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _failed_attempts(instance: dg.DagsterInstance, asset: str) -> frozenset[str]
     run_ids = sorted({run_id for run_id, _ in attempts.values()})
     ended = set()
     for first in range(0, len(run_ids), _RUN_CHUNK):
-        chosen = dg.RunsFilter(run_ids=run_ids[first : first + _RUN_CHUNK], statuses=sorted(_ENDED_BADLY))
+        chosen = dg.RunsFilter(run_ids=run_ids[first : first + _RUN_CHUNK], statuses=_ENDED_BADLY)
         ended |= {record.dagster_run.run_id for record in instance.get_run_records(chosen)}
     return frozenset(partition for partition, (run_id, _) in attempts.items() if run_id in ended)
 
