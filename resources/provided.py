@@ -74,6 +74,11 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
         """What people call the video."""
         return self.footage.store.record(partition).name
 
+    def address_of(self, partition: str) -> tuple[str, str]:
+        """The video's name and address as its row has them, by which its camera is found."""
+        row = self.warehouse.connected.video(partition)
+        return row.name, row.uri
+
     def progress(self, partition: str, run_id: str, percent: float, stage: str) -> None:
         """A database that is away for a moment costs a figure here, not the analysis."""
         now = time.monotonic()

@@ -251,6 +251,12 @@ class Warehouse:
         query = "SELECT partition_key, duration_s FROM videos WHERE duration_s IS NOT NULL"
         return dict(self._database.run(lambda connection: connection.execute(query).fetchall()))
 
+    def addresses(self) -> dict[str, tuple[str, str]]:
+        """The name and address of each video, by partition key."""
+        query = "SELECT partition_key, name, uri FROM videos"
+        rows = self._database.run(lambda connection: connection.execute(query).fetchall())
+        return {partition: (name, uri) for partition, name, uri in rows}
+
     def video(self, id_or_key: int | str) -> Video:
         """By id (a number) or partition key (text). Raises StoreRejected where there is none."""
         column = sql.SQL("id" if isinstance(id_or_key, int) else "partition_key")

@@ -17,6 +17,7 @@ from resources.footage import FootageRecord, describe_file
 from resources.warehouse import Video
 from resources.weights import Catalogue
 from sentinel_assets.assets.video import video_materialization
+from sentinel_assets.filming import Filming
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreRejected, printable
@@ -184,6 +185,7 @@ def _stale(row: Video, place: Workplace) -> Sequence[str]:
         return _is_readable(asset, partition, place) and _is_checked(asset, partition, place.instance)
 
     outputs = {name: latest_output(place.instance, name, partition) for name in ("video", *DEPENDENCIES)}
+    outputs["camera"] = Output(recipe="", version=Filming.of(row.name, row.uri).digest)
     return out_of_date(outputs, is_stored)
 
 

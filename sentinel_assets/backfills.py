@@ -127,7 +127,7 @@ def cancel(instance: dg.DagsterInstance, upgrade: str) -> list[str]:
     for one in begun(instance, upgrade):
         backfill = instance.get_backfill(one.id)
         if backfill is not None and backfill.status is BulkActionStatus.REQUESTED:
-            instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELING))
+            instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELING))  # type: ignore[no-untyped-call]
             ids.append(one.id)
     return ids
 

@@ -129,7 +129,7 @@ def _overlap(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
         return 0.0
     ends = [max(one["end_s"], one["timestamp"] + 1e-3) for one in (a, b)]
     shared = min(ends) - max(a["timestamp"], b["timestamp"])
-    return max(0.0, shared) / (max(ends) - min(a["timestamp"], b["timestamp"]))
+    return float(max(0.0, shared) / (max(ends) - min(a["timestamp"], b["timestamp"])))
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:

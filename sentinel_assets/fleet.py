@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from sentinel_assets.freshness import DEPENDENCIES, Reason, assess
+from sentinel_assets.freshness import BESIDE, DEPENDENCIES, Reason, assess
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import made_by
 
@@ -49,7 +49,7 @@ class Fleet:
     ) -> Fleet:
         """`unchecked`: outputs of which a blocking check has not passed."""
         stale: dict[str, dict[str, Reason]] = {asset: {} for asset in DEPENDENCIES}
-        names = ("video", *DEPENDENCIES)
+        names = ("video", *BESIDE.values(), *DEPENDENCIES)
         barred = unchecked or {}
         for partition in partitions:
             own = {name: versions.get(name, {}).get(partition) for name in names}
@@ -77,10 +77,15 @@ class Fleet:
         return Counter(made_by(self.versions[asset][p]) for p in by_recipe)
 
 
-def read_fleet(instance: dg.DagsterInstance, current: Mapping[str, str]) -> Fleet:
-    """All videos that Dagster knows, compared with these recipes (`freshness.digests`)."""
+def read_fleet(
+    instance: dg.DagsterInstance, current: Mapping[str, str], filming: Mapping[str, str] | None = None
+) -> Fleet:
+    """All videos that Dagster knows, compared with these recipes (`freshness.digests`).
+
+    `filming` is the digest of each video that a known camera filmed (`filming.filming_digests`).
+    """
     storage = instance.event_log_storage
-    versions: dict[str, dict[str, str]] = {}
+    versions: dict[str, Mapping[str, str]] = {"camera": filming or {}}
     for name in ("video", *DEPENDENCIES):
         tags = storage.get_latest_tags_by_partition(
             dg.AssetKey(name), dg.DagsterEventType.ASSET_MATERIALIZATION, [_VERSION_TAG]

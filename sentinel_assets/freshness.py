@@ -14,6 +14,7 @@ from enum import StrEnum
 
 import dagster as dg
 
+from sentinel_assets.filming import NO_CAMERA
 from sentinel_assets.recipes import Version, inputs_digest, recipe
 from sentinel_assets.vision.errors import ArtifactMissing
 
@@ -27,6 +28,9 @@ DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
     "events": ("behaviors", "demographics", "poses", "descriptions", "embeddings"),
 }
 """The graph, upstream first; `tests/test_definitions.py` holds it equal to the assets' own."""
+
+BESIDE: Mapping[str, str] = {"behaviors": "camera"}
+"""What else an asset is made from that is no asset: `Filming.digest`, none where no camera is known."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Reason(StrEnum):
 
 
 def out_of_date(outputs: Mapping[str, Output | None], is_stored: Callable[[str, Output], bool]) -> Sequence[str]:
-    """The assets to make again, upstream first; `outputs` holds the latest of each, `video` included."""
+    """The assets to make again, upstream first; `outputs` holds the latest of each, `video` and `camera` included."""
     versions = {name: output.version if output else None for name, output in outputs.items()}
     kept = {name: is_stored(name, output) for name, output in outputs.items() if output and name in DEPENDENCIES}
     return list(assess(versions, digests(), lost=lambda asset: not kept[asset]))
@@ -102,9 +106,9 @@ def assess(
 ) -> dict[str, Reason]:
     """Which outputs of one video are to be made again and why, upstream first.
 
-    `versions` are the latest data versions, `video` included; `current` the recipes' digests (`digests`). What follows
-    on one that is to be made again is too: whether it comes out the same is known only then, and a stage that is given
-    inputs of the content of before takes its result of before (`wiring.StageRun.table`).
+    `versions` are the latest data versions, `video` and `camera` included; `current` the recipes' digests (`digests`). What
+    follows on one that is to be made again is too: whether it comes out the same is known only then, and a stage that
+    is given inputs of the content of before takes its result of before (`wiring.StageRun.table`).
     """
     found: dict[str, Reason] = {}
     for asset, upstream in DEPENDENCIES.items():
@@ -130,6 +134,8 @@ def inputs_now(asset: str, versions: Mapping[str, str | None]) -> str:
         if version is None:
             return ""
         contents[name] = taken_from(asset, name, version)
+    if (beside := BESIDE.get(asset)) is not None:
+        contents[beside] = versions.get(beside) or NO_CAMERA
     return inputs_digest(contents)
 
 

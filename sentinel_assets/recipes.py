@@ -2,10 +2,12 @@
 
 The digest of a recipe is the asset's `code_version`; the data version of each output is `<recipe>-<content>-<inputs>`:
 who made it, what came out, and of what content its inputs were. An output is out of date when another recipe made it,
-or when the content of its inputs is another now; that all is in the one tag which Dagster indexes lets a whole fleet
-be compared in a few queries. A stage's `revision` is raised by hand
-whenever a change of its code changes what comes out; `tests/test_recipes.py` compares the code with what it was at that
-revision and fails on a difference, so that not raising it is a decision.
+or when the content of its inputs is another now. All of that stands in the one tag which Dagster indexes, so that a
+whole fleet is compared in a few queries. What is known of a video's camera is an input, not an ingredient: a changed
+zone makes that camera's videos stale and no others.
+
+A stage's `revision` is raised by hand whenever a change of its code changes what comes out; `tests/test_recipes.py`
+compares the code with what it was at that revision and fails on a difference, so that not raising it is a decision.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from typing import Any
 
-from resources.cameras import cameras
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.parameters import sampling
@@ -119,7 +120,7 @@ STAGES: Mapping[str, Stage] = {
             "sights",
             "interest",
         ),
-        parameters=(BehaviorParameters, cameras),
+        parameters=(BehaviorParameters,),
     ),
     "descriptions": Stage(
         revision=2,
@@ -213,7 +214,8 @@ def made_by(version: str) -> str:
 
 
 def inputs_digest(contents: Mapping[str, str]) -> str:
-    """12 hex digits over what an output was made from: for each input its content's digest (of `video`: its etag).
+    """12 hex digits over what an output was made from: for each input its content's digest (of `video`: its etag,
+    of `camera`: `Filming.digest`).
 
     The recipes of the inputs have no part in it: an input that was made anew and came out the same changes nothing.
     """

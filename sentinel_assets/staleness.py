@@ -11,6 +11,7 @@ import dagster as dg
 from rich.table import Table
 
 from resources.warehouse import Warehouse
+from sentinel_assets.filming import filming_digests
 from sentinel_assets.fleet import Fleet, read_fleet
 from sentinel_assets.freshness import DEPENDENCIES, Reason, digests
 from sentinel_assets.prices import Estimate, Price, price, read_measures
@@ -36,7 +37,8 @@ class AssetState:
 
 
 def read_states(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[AssetState]:
-    return states(instance, warehouse, read_fleet(instance, digests()))
+    fleet = read_fleet(instance, digests(), filming_digests(warehouse.addresses()))
+    return states(instance, warehouse, fleet)
 
 
 def states(instance: dg.DagsterInstance, warehouse: Warehouse, fleet: Fleet) -> list[AssetState]:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from resources.warehouse import Warehouse
 from sentinel_assets.backfills import begin, being_redone, require_approval
+from sentinel_assets.filming import filming_digests
 from sentinel_assets.fleet import read_fleet
 from sentinel_assets.freshness import digests
 from sentinel_assets.planning import Plan, affordable, footage_of, plan
@@ -69,7 +70,8 @@ def upgrade(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) ->
     Raises SentinelError where a canary awaits approval, or a budget is set and the price is not known.
     """
     current = digests()
-    whole = plan(read_fleet(instance, current), order.asset, missing=order.missing, without=being_redone(instance))
+    fleet = read_fleet(instance, current, filming_digests(warehouse.addresses()))
+    whole = plan(fleet, order.asset, missing=order.missing, without=being_redone(instance))
     footage = warehouse.durations_s()
     measures = {asset: read_measures(instance, asset, footage) for asset in whole.by_asset()}
     chosen = whole.first(order.canary) if order.canary else whole
