@@ -106,9 +106,9 @@ def assess(
 ) -> dict[str, Reason]:
     """Which outputs of one video are to be made again and why, upstream first.
 
-    `versions` are the latest data versions, `video` and `camera` included; `current` the recipes' digests (`digests`). What
-    follows on one that is to be made again is too: whether it comes out the same is known only then, and a stage that
-    is given inputs of the content of before takes its result of before (`wiring.StageRun.table`).
+    `versions` are the latest data versions, `video` and `camera` included; `current` the recipes' digests (`digests`).
+    What follows on one that is to be made again is too: whether it comes out the same is known only then, and a stage
+    that is given inputs of the content of before takes its result of before (`wiring.StageRun.table`).
     """
     found: dict[str, Reason] = {}
     for asset, upstream in DEPENDENCIES.items():
