@@ -91,6 +91,12 @@ def table_name(table: Table, partition: str) -> str:
 def content_digest(arrow: pa.Table) -> str:
     """16 hex digits over schema, metadata and values: equal content, equal digest, whatever wrote it."""
     sink = pa.BufferOutputStream()
+    columns = [_without_leftovers(column.combine_chunks()) for column in arrow.columns]
     with pa.ipc.new_stream(sink, arrow.schema) as writer:
-        writer.write_table(arrow.combine_chunks())
+        writer.write_table(pa.Table.from_arrays(columns, schema=arrow.schema))
     return hashlib.sha256(sink.getvalue()).hexdigest()[:16]
+
+
+def _without_leftovers(array: pa.Array) -> pa.Array:
+    """The same values; where one is null, Arrow leaves in its place whatever the source had there."""
+    return pa.array(array.to_pylist(), type=array.type) if array.null_count else array
