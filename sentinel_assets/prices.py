@@ -5,7 +5,8 @@ the *ratio* of its seconds to the seconds of footage is taken, and multiplied by
 runs that computed count, not those that took a kept result. Where at least three by today's recipe are there (a canary
 gives them) only these count; else those of any recipe, and `by_recipe_of_today` is false. The uncertainty is that of
 the ratio (the standard error of a ratio estimator, doubled: about 95 %), and that of a sum of as many single videos.
-Money is known only where runs were measured on a host with a price (`cost_usd`, which the step launcher writes).
+Money is that of rented hosts: `cost_usd`, which the step launcher writes where the host has a price. A stage that ran
+without a job, beside Dagster itself, cost no more than there being a Dagster.
 Nothing measured, or too little, is *unknown*, never a guess.
 """
 
@@ -107,7 +108,8 @@ def read_measures(
         seconds = values.get("host_s", values.get("seconds"))
         if not isinstance(seconds, int | float) or values.get("taken from before"):
             continue
-        usd = values.get("cost_usd")
+        # A step without a job ran beside Dagster itself, on a host that is there anyway.
+        usd = values.get("cost_usd") if "host_s" in values else 0.0
         found.append(
             Measure(
                 made_by((event.tags or {}).get("dagster/data_version", "")),

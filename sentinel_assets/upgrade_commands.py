@@ -1,12 +1,14 @@
-"""`sentinel stale` and `sentinel backfill` as commands."""
+"""`sentinel stale`, `sentinel backfill` and `sentinel vectors` as commands."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 from resources.settings import Settings
 
@@ -72,6 +74,51 @@ def backfill(cancel: bool, report: bool, as_json: bool, **asked: Any) -> None:
     out.print(f"Time {duration(offer.seconds)}, price {usd(offer.usd)} at most: what comes out as before ends there.")
     for one in offer.backfills:
         out.print(f"Backfill {one} is requested; `sentinel dev` or a Dagster daemon runs it.")
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["list", "switch", "back", "drop"]), default="list")
+@click.argument("recipe", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def vectors(action: str, recipe: str | None, as_json: bool) -> None:
+    """The embedding recipes that there are vectors of, and which of them search answers from.
+
+    \b
+    list           recipes, how many events each covers, and which one search uses
+    switch RECIPE  let search answer from that one (default: today's), once it covers every event
+    back           to the one that search used before
+    drop RECIPE    delete its vectors that were set aside
+    """
+    from resources.warehouse import connect
+    from sentinel_assets.recipes import recipe as recipe_of
+    from sentinel_assets.report import print_json
+
+    if action == "drop" and recipe is None:
+        raise click.BadParameter("which one? `sentinel vectors` lists them", param_hint="RECIPE")
+    with connect(Settings.from_env()) as warehouse:
+        spaces = warehouse.spaces
+        if action == "switch":
+            spaces.switch(recipe or recipe_of("embeddings").digest)
+        elif action == "back":
+            spaces.back()
+        elif action == "drop":
+            spaces.drop(str(recipe))
+        found = spaces.listed()
+        names = {
+            digest: ", ".join(str(model["name"]) for model in made["models"])
+            for digest, made in warehouse.recipes([one.recipe for one in found]).items()
+        }
+    if as_json:
+        print_json(out, [{**asdict(one), "model": names.get(one.recipe)} for one in found])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Recipe", "Model", "Numbers", "Events", ""):
+        table.add_column(name, justify="right" if name in ("Numbers", "Events") else "left")
+    for one in found:
+        word = "search answers from it" if one.pinned else "before" if one.previous else ""
+        model = names.get(one.recipe, "not recorded")
+        table.add_row(one.recipe, model, str(one.dimension), f"{one.events} of {one.of}", word)
+    out.print(table)
 
 
 def _report(asset: str, place: Any, as_json: bool) -> None:
