@@ -54,15 +54,22 @@ class ArtifactStore:
 
         Raises TableError before anything is written.
         """
+        return self.write_table_at(table_name(table, partition), table, frame)
+
+    def write_table_at(self, name: str, table: Table, frame: pd.DataFrame) -> str:
+        """As `write_table`, under a name of the caller's."""
         arrow = table.conform(frame)
         sink = pa.BufferOutputStream()
         pq.write_table(arrow, sink, compression="zstd")
-        self.write_bytes(table_name(table, partition), sink.getvalue().to_pybytes())
+        self.write_bytes(name, sink.getvalue().to_pybytes())
         return content_digest(arrow)
 
     def read_table(self, table: Table, partition: str) -> pd.DataFrame:
         """The stored rows, `attrs` as they were; raises ArtifactMissing, or StoreRejected where it is no table."""
-        name = table_name(table, partition)
+        return self.read_table_at(table_name(table, partition), table, partition)
+
+    def read_table_at(self, name: str, table: Table, partition: str) -> pd.DataFrame:
+        """As `read_table`, under a name of the caller's."""
         try:
             arrow = pq.read_table(pa.BufferReader(self.read_bytes(name)))
         except pa.ArrowInvalid as error:
@@ -84,6 +91,12 @@ def table_name(table: Table, partition: str) -> str:
 def content_digest(arrow: pa.Table) -> str:
     """16 hex digits over schema, metadata and values: equal content, equal digest, whatever wrote it."""
     sink = pa.BufferOutputStream()
+    columns = [_without_leftovers(column.combine_chunks()) for column in arrow.columns]
     with pa.ipc.new_stream(sink, arrow.schema) as writer:
-        writer.write_table(arrow.combine_chunks())
+        writer.write_table(pa.Table.from_arrays(columns, schema=arrow.schema))
     return hashlib.sha256(sink.getvalue()).hexdigest()[:16]
+
+
+def _without_leftovers(array: pa.Array) -> pa.Array:
+    """The same values; where one is null, Arrow leaves in its place whatever the source had there."""
+    return pa.array(array.to_pylist(), type=array.type) if array.null_count else array

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr
 from resources.artifacts import ArtifactStore
 from resources.footage import FootageStore
 from resources.settings import Settings
+from resources.vectors import Vector
 from resources.warehouse import Warehouse, connect
 from sentinel_assets.vision.errors import StoreUnavailable
 
@@ -74,6 +75,11 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
         """What people call the video."""
         return self.footage.store.record(partition).name
 
+    def address_of(self, partition: str) -> tuple[str, str]:
+        """The video's name and address as its row has them, by which its camera is found."""
+        row = self.warehouse.connected.video(partition)
+        return row.name, row.uri
+
     def progress(self, partition: str, run_id: str, percent: float, stage: str) -> None:
         """A database that is away for a moment costs a figure here, not the analysis."""
         now = time.monotonic()
@@ -93,9 +99,15 @@ class AnalysisLog(dg.ConfigurableResource["AnalysisLog"]):
         self.warehouse.connected.record_failure(partition, reason, run_id)
 
     def publish(
-        self, partition: str, run_id: str, events: pd.DataFrame, recipes: Mapping[str, str], content: str | None
+        self,
+        partition: str,
+        run_id: str,
+        events: pd.DataFrame,
+        recipes: Mapping[str, str],
+        content: str | None,
+        beside: Mapping[str, Mapping[str, Vector]],
     ) -> int:
         """Replace the video's events and complete its analysis, in one transaction; gives their number."""
         return self.warehouse.connected.publish_events(
-            partition, events, recipes=recipes, analysis_id=run_id, content=content
+            partition, events, recipes=recipes, analysis_id=run_id, content=content, beside=beside
         )

@@ -35,13 +35,13 @@ class EventBatch:
     recipes: Mapping[str, str]
 
     @classmethod
-    def of(cls, events: pd.DataFrame, recipes: Mapping[str, str]) -> EventBatch:
-        """Raises TableError where a row breaks the schema of `tables.EVENTS`."""
+    def of(cls, events: pd.DataFrame, recipes: Mapping[str, str], dimension: int = EMBEDDING_DIMENSION) -> EventBatch:
+        """Raises TableError where a row breaks the schema of `tables.EVENTS`, or a vector has another `dimension`."""
         if missing := {"events", "embeddings"} - set(recipes):
             raise TableError(f"no recipe for {' and '.join(sorted(missing))}", where="events")
         columns = EVENTS.conform(events).to_pydict()
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return cls(tuple(_row(row) for row in rows), dict(recipes))
+        return cls(tuple(_row(row, dimension) for row in rows), dict(recipes))
 
     def __len__(self) -> int:
         return len(self.events)
@@ -66,11 +66,11 @@ class EventBatch:
                 copy.write_row([row[name] for name in _TYPES])
 
 
-def _row(event: dict[str, Any]) -> dict[str, Any]:
+def _row(event: dict[str, Any], dimension: int) -> dict[str, Any]:
     where = f"event {event['event_key']}"
     vector = np.asarray(event["embedding"], dtype=np.float32)
-    if vector.shape != (EMBEDDING_DIMENSION,) or not np.isfinite(vector).all() or not vector.any():
-        raise TableError(f"an embedding that is not {EMBEDDING_DIMENSION} finite numbers, or all zero", where=where)
+    if vector.shape != (dimension,) or not np.isfinite(vector).all() or not vector.any():
+        raise TableError(f"an embedding that is not {dimension} finite numbers, or all zero", where=where)
     for name, value in event.items():
         if isinstance(value, str) and "\0" in value:
             raise TableError(f"{name} holds a NUL character", where=where)

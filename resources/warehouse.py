@@ -24,7 +24,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row, kwargs_row
 from psycopg.types.json import Jsonb
 
-from resources import migrations, registration, rows, search, verdicts
+from resources import migrations, registration, rows, search, vectors, verdicts
 from resources.database import Connection, Database, explain
 from resources.records import Event, SearchFilter, SearchHit, Status, Video
 from resources.secrets import database_address
@@ -48,6 +48,11 @@ class Warehouse:
 
     def __init__(self, url: str, *, patience_s: float = 25.0, revive: Callable[[], None] | None = None) -> None:
         self._database = Database(url, patience_s=patience_s, revive=revive)
+
+    @property
+    def spaces(self) -> vectors.VectorSpaces:
+        """The embedding recipes that there are vectors of, and the one that search uses."""
+        return vectors.VectorSpaces(self._database)
 
     @property
     def where(self) -> str:
@@ -199,22 +204,28 @@ class Warehouse:
         recipes: Mapping[str, str],
         analysis_id: str,
         content: str | None = None,
+        beside: Mapping[str, Mapping[str, vectors.Vector]] | None = None,
     ) -> int:
         """Replace the video's events by these (`tables.EVENTS`), complete the analysis, and give their number.
 
         One transaction: who reads sees the old rows or the new, and a kill at any moment leaves the old.
         `recipes` are the digests by asset; those of `events` and `embeddings` must be there.
-        `content` is the etag that they were made from.
+        `content` is the etag that they were made from. `beside` are vectors of other embedding recipes, by recipe and
+        description, such as of the one that search answers from (`vectors.py`).
         Raises TableError for rows that break their schema, StoreRejected where a newer analysis has begun or the video
         has other content by now.
         """
-        batch = rows.EventBatch.of(events, recipes)
+        embedding_recipe = recipes.get("embeddings", "")
+        dimension = self._database.run(lambda connection: vectors.dimension_of(connection, embedding_recipe))
+        batch = rows.EventBatch.of(events, recipes, dimension)
 
         def publish(connection: Connection) -> None:
             with connection.transaction():
                 video_id = self._lock_for(connection, partition_key, analysis_id, content)
+                vectors.set_aside(connection, video_id, embedding_recipe)
                 connection.execute("DELETE FROM events WHERE video_id = %s", [video_id])
                 batch.copy(connection, video_id)
+                vectors.keep_what_is_said(connection, video_id, embedding_recipe, beside or {})
                 connection.execute(
                     "UPDATE videos SET status = 'completed', analysis_progress = 100, stage = NULL, error = NULL, "
                     "analysis = %s, completed_at = now(), updated_at = now() WHERE id = %s",
@@ -240,6 +251,22 @@ class Warehouse:
                 [digest, asset, profile, Jsonb(dict(ingredients))],
             )
         )
+
+    def recipes(self, digests: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What each of these digests stands for; one that nobody recorded is not in it."""
+        query = "SELECT digest, ingredients FROM recipes WHERE digest = ANY(%s)"
+        return dict(self._database.run(lambda connection: connection.execute(query, [list(digests)]).fetchall()))
+
+    def durations_s(self) -> dict[str, float]:
+        """The length of each video of known length, seconds, by partition key."""
+        query = "SELECT partition_key, duration_s FROM videos WHERE duration_s IS NOT NULL"
+        return dict(self._database.run(lambda connection: connection.execute(query).fetchall()))
+
+    def addresses(self) -> dict[str, tuple[str, str]]:
+        """The name and address of each video, by partition key."""
+        query = "SELECT partition_key, name, uri FROM videos"
+        rows = self._database.run(lambda connection: connection.execute(query).fetchall())
+        return {partition: (name, uri) for partition, name, uri in rows}
 
     def video(self, id_or_key: int | str) -> Video:
         """By id (a number) or partition key (text). Raises StoreRejected where there is none."""

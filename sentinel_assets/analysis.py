@@ -17,12 +17,14 @@ from resources.footage import FootageRecord, describe_file
 from resources.warehouse import Video
 from resources.weights import Catalogue
 from sentinel_assets.assets.video import video_materialization
+from sentinel_assets.filming import Filming
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreRejected, printable
 from sentinel_assets.vision.frames import Clip, probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import TABLES
+from sentinel_assets.wiring import ALWAYS_ANEW
 from sentinel_assets.workplace import Workplace, records_errors
 
 _HOST, _PID = "sentinel/host", "sentinel/pid"
@@ -93,7 +95,7 @@ def _materialize(
         run_id=run_id,
         partition_key=partition,
         asset_selection=[dg.AssetKey(a) for a in assets],
-        tags={_HOST: socket.gethostname(), _PID: str(os.getpid())},
+        tags={_HOST: socket.gethostname(), _PID: str(os.getpid())} | ({ALWAYS_ANEW: "1"} if again else {}),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
@@ -183,15 +185,15 @@ def _stale(row: Video, place: Workplace) -> Sequence[str]:
         return _is_readable(asset, partition, place) and _is_checked(asset, partition, place.instance)
 
     outputs = {name: latest_output(place.instance, name, partition) for name in ("video", *DEPENDENCIES)}
+    outputs["camera"] = Output(recipe="", version=Filming.of(row.name, row.uri).digest)
     return out_of_date(outputs, is_stored)
 
 
 def _is_checked(asset: str, partition: str, instance: dg.DagsterInstance) -> bool:
     """Whether every blocking check of this asset has passed on its latest materialization."""
-    from sentinel_assets.checks import CHECKS
+    from sentinel_assets.checks import blocking_checks
 
-    specs = (spec for definition in CHECKS for spec in definition.check_specs)
-    keys = [spec.key for spec in specs if spec.blocking and spec.asset_key == dg.AssetKey(asset)]
+    keys = blocking_checks(asset)
     if not keys:
         return True
     latest = instance.event_log_storage.get_asset_check_partition_info(keys, partition_keys=[partition])

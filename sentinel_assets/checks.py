@@ -187,3 +187,9 @@ CHECKS = [
     warehouse_has_these_rows,
     every_failed_video_was_redone,
 ]
+
+
+def blocking_checks(asset: str) -> list[dg.AssetCheckKey]:
+    """The checks that must pass before anything is made from this asset."""
+    specs = (spec for definition in CHECKS for spec in definition.check_specs)
+    return [spec.key for spec in specs if spec.blocking and spec.asset_key == dg.AssetKey(asset)]

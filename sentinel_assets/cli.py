@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from resources.settings import Profile, Settings
+from sentinel_assets.upgrade_commands import backfill, stale, vectors
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.tables import BEHAVIORS
 
@@ -374,6 +375,11 @@ def dev(port: int | None) -> None:
     from sentinel_assets.session import serve
 
     sys.exit(serve(port, out=out, err=err))
+
+
+cli.add_command(stale)
+cli.add_command(backfill)
+cli.add_command(vectors)
 
 
 def _choose(profile: str | None, rate: float | None) -> None:

@@ -20,6 +20,7 @@ from sentinel_assets.assets.descriptions import descriptions
 from sentinel_assets.assets.detections import detections
 from sentinel_assets.assets.embeddings import embeddings
 from sentinel_assets.assets.events import events
+from sentinel_assets.assets.model_coverage import model_coverage
 from sentinel_assets.assets.poses import poses
 from sentinel_assets.assets.video import video
 from sentinel_assets.checks import CHECKS
@@ -34,6 +35,7 @@ ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     descriptions,
     embeddings,
     events,
+    model_coverage,
 ]
 
 

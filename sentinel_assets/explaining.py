@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from resources.artifacts import ArtifactStore
-from resources.cameras import cameras
 from resources.footage import FootageStore
 from resources.settings import Settings
+from sentinel_assets.filming import Filming
 from sentinel_assets.recipes import recipe
 from sentinel_assets.report import clock, reviewed_event
 from sentinel_assets.reviewing import find_event
@@ -72,13 +72,13 @@ def explain_event(
 
 def replay(video: Video, event: Event, detections: pd.DataFrame, poses: pd.DataFrame) -> Replay:
     """Run the rules of now over the tables that are stored, and look for this event among what they find."""
-    camera = cameras().of_video(video.name, video.uri)
+    filming = Filming.of(video.name, video.uri)
     behaviors = recognise_behaviors(
         detections,
         poses,
         parameters=BehaviorParameters(),
-        camera=camera,
-        recorded_at=camera.recorded_at(video.name, video.uri) if camera else None,
+        camera=filming.camera,
+        recorded_at=filming.recorded_at,
     )
     current = event.recipes.get("behaviors") == recipe("behaviors").digest
     rule = event.evidence.get("rule")

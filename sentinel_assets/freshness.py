@@ -1,18 +1,21 @@
 """Which outputs of a video are out of date: a comparison of what is there with what would be made now.
 
-An output is up to date when the recipe of today made it, from inputs of the versions of today, and it is still in its
+An output is up to date when the recipe of today made it, from inputs of the content of today, and it is still in its
 store. Nothing is remembered between comparisons, so going back to an old recipe makes its outputs fresh again.
+
+`assess` is the one comparison: `sentinel analyze` asks it of one video, `sentinel stale` of all.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import dagster as dg
 
-from sentinel_assets.recipes import recipe
+from sentinel_assets.filming import NO_CAMERA
+from sentinel_assets.recipes import Version, inputs_digest, recipe
 from sentinel_assets.vision.errors import ArtifactMissing
 
 DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
@@ -26,6 +29,9 @@ DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
 }
 """The graph, upstream first; `tests/test_definitions.py` holds it equal to the assets' own."""
 
+BESIDE: Mapping[str, str] = {"behaviors": "camera"}
+"""What else an asset is made from that is no asset: `Filming.digest`, none where no camera is known."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -33,18 +39,15 @@ class Output:
 
     recipe: str
     version: str
-    inputs: Mapping[str, str]
     rows: int | None = None
 
     @classmethod
     def from_materialization(cls, event: dg.AssetMaterialization) -> Output:
         tags = event.tags or {}
-        prefix = "dagster/input_data_version/"
         rows = event.metadata.get("dagster/row_count")
         return cls(
             recipe=tags.get("dagster/code_version", ""),
             version=tags.get("dagster/data_version", ""),
-            inputs={k.removeprefix(prefix): v for k, v in tags.items() if k.startswith(prefix)},
             rows=int(str(rows.value)) if rows is not None else None,
         )
 
@@ -72,29 +75,74 @@ def recipes_in_place(instance: dg.DagsterInstance, partition: str, assets: Itera
     return {asset: output.recipe for asset, output in made.items() if output is not None}
 
 
+class Reason(StrEnum):
+    """Why an output is to be made again."""
+
+    NEVER_MADE = "never made"
+    RECIPE = "recipe"
+    INPUT = "input"
+    """One of its inputs has another content now, or is itself to be made again."""
+    LOST = "lost"
+    """Not in its store any more, or a blocking check of it has not passed."""
+
+
 def out_of_date(outputs: Mapping[str, Output | None], is_stored: Callable[[str, Output], bool]) -> Sequence[str]:
-    """The assets to make again, upstream first; `outputs` holds the latest of each, `video` included."""
-    stale: list[str] = []
+    """The assets to make again, upstream first; `outputs` holds the latest of each, `video` and `camera` included."""
+    versions = {name: output.version if output else None for name, output in outputs.items()}
+    kept = {name: is_stored(name, output) for name, output in outputs.items() if output and name in DEPENDENCIES}
+    return list(assess(versions, digests(), lost=lambda asset: not kept[asset]))
+
+
+def digests() -> dict[str, str]:
+    """Today's recipe of each asset."""
+    return {asset: recipe(asset).digest for asset in DEPENDENCIES}
+
+
+def assess(
+    versions: Mapping[str, str | None],
+    current: Mapping[str, str],
+    *,
+    lost: Callable[[str], bool] = lambda _asset: False,
+) -> dict[str, Reason]:
+    """Which outputs of one video are to be made again and why, upstream first.
+
+    `versions` are the latest data versions, `video` and `camera` included; `current` the recipes' digests (`digests`).
+    What follows on one that is to be made again is too: whether it comes out the same is known only then, and a stage
+    that is given inputs of the content of before takes its result of before (`wiring.StageRun.table`).
+    """
+    found: dict[str, Reason] = {}
     for asset, upstream in DEPENDENCIES.items():
-        output = outputs.get(asset)
-        if output is None or not is_stored(asset, output) or not _is_current(asset, output, upstream, outputs, stale):
-            stale.append(asset)
-    return stale
+        text = versions.get(asset)
+        if text is None:
+            found[asset] = Reason.NEVER_MADE
+            continue
+        version = Version.parse(text)
+        if version.recipe != current[asset]:
+            found[asset] = Reason.RECIPE
+        elif lost(asset):
+            found[asset] = Reason.LOST
+        elif any(name in found for name in upstream) or version.inputs != inputs_now(asset, versions):
+            found[asset] = Reason.INPUT
+    return found
 
 
-def _is_current(
-    asset: str, output: Output, upstream: Sequence[str], outputs: Mapping[str, Output | None], stale: Sequence[str]
-) -> bool:
-    if output.recipe != recipe(asset).digest:
-        return False
-    for name in upstream:
-        source = outputs.get(name)
-        if name in stale or source is None or output.inputs.get(name) != recorded_input(source.version):
-            return False
-    return True
+def inputs_now(asset: str, versions: Mapping[str, str | None]) -> str:
+    """The digest of what the asset would be made from now; empty where one of its inputs is not there."""
+    contents = {}
+    for name in DEPENDENCIES[asset]:
+        version = versions.get(name)
+        if version is None:
+            return ""
+        contents[name] = taken_from(asset, name, version)
+    if (beside := BESIDE.get(asset)) is not None:
+        contents[beside] = versions.get(beside) or NO_CAMERA
+    return inputs_digest(contents)
 
 
-def recorded_input(version: str) -> str:
-    """How Dagster 1.13 records the version of one partition of an input: hashed, as it does with several together
-    (dagster/_core/execution/context/data_version_cache.py); `tests/test_freshness.py` holds that it still does."""
-    return hashlib.sha256(version.encode()).hexdigest()
+def taken_from(asset: str, source: str, version: str) -> str:
+    """What of an input's version matters to the asset: its content. Of vectors the events also carry the recipe, by
+    which search tells them from those of another model."""
+    if source not in DEPENDENCIES:
+        return version
+    parsed = Version.parse(version)
+    return f"{parsed.recipe}-{parsed.content}" if (asset, source) == ("events", "embeddings") else parsed.content

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,6 +113,18 @@ def describer(profile: str | None = None) -> Describer:
 
 def text_encoder(profile: str | None = None) -> TextEncoder:
     return _one(_single("text_encoder", profile), {"e5": _e5})
+
+
+def text_encoder_of(ingredient: Mapping[str, Any]) -> TextEncoder:
+    """The encoder that a recipe names among its models. Raises ModelError where the catalogue has it no more."""
+    entry = catalogue().model(str(ingredient["name"]))
+    if entry.sha256 != ingredient["sha256"]:
+        raise ModelError(
+            "the catalogue has other weights under this name",
+            where=entry.name,
+            remedy="Give the new model a name of its own, and keep the old one until search is switched",
+        )
+    return _one(entry.model_copy(update={"options": ingredient["options"]}), {"e5": _e5})
 
 
 def needs_weights(role: str, profile: str | None = None) -> bool:

@@ -1,9 +1,13 @@
 """What an output was made by: a revision of the stage's code, models with their weights' digests, parameters.
 
-The digest of a recipe is the asset's `code_version`; the data version of each output begins with it. An output is out
-of date when another recipe made it, or when its inputs have changed since. A stage's `revision` is raised by hand
-whenever a change of its code changes what comes out; `tests/test_recipes.py` compares the code with what it was at that
-revision and fails on a difference, so that not raising it is a decision.
+The digest of a recipe is the asset's `code_version`; the data version of each output is `<recipe>-<content>-<inputs>`:
+who made it, what came out, and of what content its inputs were. An output is out of date when another recipe made it,
+or when the content of its inputs is another now. All of that stands in the one tag which Dagster indexes, so that a
+whole fleet is compared in a few queries. What is known of a video's camera is an input, not an ingredient: a changed
+zone makes that camera's videos stale and no others.
+
+A stage's `revision` is raised by hand whenever a change of its code changes what comes out; `tests/test_recipes.py`
+compares the code with what it was at that revision and fails on a difference, so that not raising it is a decision.
 """
 
 from __future__ import annotations
@@ -15,7 +19,6 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from typing import Any
 
-from resources.cameras import cameras
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.parameters import sampling
@@ -117,7 +120,7 @@ STAGES: Mapping[str, Stage] = {
             "sights",
             "interest",
         ),
-        parameters=(BehaviorParameters, cameras),
+        parameters=(BehaviorParameters,),
     ),
     "descriptions": Stage(
         revision=2,
@@ -183,14 +186,40 @@ def recipe(asset: str, profile: str | None = None) -> Recipe:
     )
 
 
-def data_version(asset: str, content: str) -> str:
-    """`<recipe>-<content>`: who made it, and what came out."""
-    return f"{recipe(asset).digest}-{content}"
+@dataclass(frozen=True)
+class Version:
+    """A stage's data version, taken apart; parts that are not there are empty, and equal to none of today's."""
+
+    recipe: str
+    content: str
+    inputs: str
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        parts = text.split("-", 2)
+        return cls(*parts, *[""] * (3 - len(parts)))
+
+    def __str__(self) -> str:
+        return f"{self.recipe}-{self.content}-{self.inputs}"
+
+
+def data_version(asset: str, content: str, inputs: str) -> str:
+    """`<recipe>-<content>-<inputs>`: who made it, what came out, and from what (`inputs_digest`)."""
+    return str(Version(recipe(asset).digest, content, inputs))
 
 
 def made_by(version: str) -> str:
     """The recipe digest that a data version begins with."""
     return version.partition("-")[0]
+
+
+def inputs_digest(contents: Mapping[str, str]) -> str:
+    """12 hex digits over what an output was made from: for each input its content's digest (of `video`: its etag,
+    of `camera`: `Filming.digest`).
+
+    The recipes of the inputs have no part in it: an input that was made anew and came out the same changes nothing.
+    """
+    return hashlib.sha256("|".join(f"{name}={contents[name]}" for name in sorted(contents)).encode()).hexdigest()[:12]
 
 
 def _plain(parameters: Any) -> dict[str, Any]:

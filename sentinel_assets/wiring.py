@@ -14,13 +14,15 @@ import dagster as dg
 import pandas as pd
 
 from batch_step import in_job
-from resources.artifacts import content_digest
+from resources.artifacts import ArtifactStore, content_digest
+from resources.generations import KeptResults
 from resources.provided import AnalysisLog
+from resources.settings import Settings
 from sentinel_assets import failure_reasons
 from sentinel_assets.instance import GPU_POOL
 from sentinel_assets.notes import NotedLog, VideoLog
 from sentinel_assets.partitions import videos
-from sentinel_assets.recipes import data_version, recipe
+from sentinel_assets.recipes import data_version, inputs_digest, recipe
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.tables import TABLES, Table
 
@@ -41,6 +43,9 @@ PROGRESS: Mapping[str, tuple[int, int]] = {
     "embeddings": (90, 96),
     "events": (96, 99),
 }
+
+ALWAYS_ANEW = "sentinel/anew"
+"""Tag of a run that computes even what is kept: `sentinel analyze --again`."""
 
 _RETRIES, _RETRY_AFTER_S = 2, 3.0
 
@@ -122,6 +127,8 @@ class StageRun:
     """What people call the video."""
     metadata: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    _inputs: str | None = None
+    _content: str | None = None
 
     @property
     def partition(self) -> str:
@@ -143,13 +150,34 @@ class StageRun:
         self.log.add_warning(self.partition, text)
         self.metadata["warning"] = text
 
+    def table(self, make: Callable[[], pd.DataFrame], **inputs: pd.DataFrame | str) -> pd.DataFrame:
+        """What `make` makes of these inputs by today's recipe; where that was made before, it is taken from there.
+
+        `inputs`: the table of each asset that it is made from, or the text that stands for it (of `video`: the etag).
+        So an upgrade that is taken back computes nothing, nor does what follows on an output that came out the same.
+        """
+        name, made = self.name, recipe(self.name).digest
+        self._inputs = inputs_digest(
+            {n: value if isinstance(value, str) else table_digest(n, value) for n, value in inputs.items()}
+        )
+        kept = KeptResults(ArtifactStore(Settings.from_env().artifacts), TABLES[name], self.partition)
+        frame = None if ALWAYS_ANEW in self.context.run.tags else kept.read(made, self._inputs)
+        self.metadata["taken from before"] = frame is not None
+        if frame is None:
+            frame = make()
+            self._content = kept.write(made, self._inputs, frame)
+        else:
+            self._content = table_digest(name, frame)
+        return frame
+
     def result(self, frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.DataFrame]:
         """The finished output: rows, the data version that says by which recipe, and what the UI shows of it."""
         self.progress(1.0)
-        content = content_digest(TABLES[self.name].conform(frame))
+        assert self._content is not None, "made by `table`"
+        assert self._inputs is not None
         return dg.MaterializeResult(
             value=frame,
-            data_version=dg.DataVersion(data_version(self.name, content)),
+            data_version=dg.DataVersion(data_version(self.name, self._content, self._inputs)),
             metadata={
                 "video": self.video,
                 "recipe": recipe(self.name).digest,
@@ -158,6 +186,11 @@ class StageRun:
                 **metadata,
             },
         )
+
+
+def table_digest(name: str, frame: pd.DataFrame) -> str:
+    """The content digest of the table of that name: of what a stage made, or of the same read back."""
+    return content_digest(TABLES[name].conform(frame))
 
 
 @contextmanager

@@ -11,23 +11,34 @@ import pytest
 from sentinel_assets.freshness import (
     DEPENDENCIES,
     Output,
+    Reason,
+    assess,
+    digests,
+    inputs_now,
     latest_output,
     out_of_date,
     recipes_in_place,
-    recorded_input,
 )
-from sentinel_assets.recipes import recipe
+from sentinel_assets.recipes import Version, recipe
 from sentinel_assets.vision.errors import ArtifactMissing
 
 ALL = list(DEPENDENCIES)
 
 
 def _fresh() -> dict[str, Output | None]:
-    outputs: dict[str, Output | None] = {"video": Output(recipe="", version="sha256:aa", inputs={})}
-    for asset, upstream in DEPENDENCIES.items():
-        inputs = {name: recorded_input(outputs[name].version) for name in upstream}  # type: ignore[union-attr]
-        outputs[asset] = Output(recipe=recipe(asset).digest, version=f"{recipe(asset).digest}-1", inputs=inputs)
+    outputs: dict[str, Output | None] = {"video": Output(recipe="", version="sha256:aa")}
+    for asset in DEPENDENCIES:
+        versions = {name: output.version if output else None for name, output in outputs.items()}
+        digest = recipe(asset).digest
+        outputs[asset] = Output(digest, str(Version(digest, "c1", inputs_now(asset, versions))))
     return outputs
+
+
+def _by_another_recipe(output: Output | None) -> Output:
+    """The same content from the same inputs, made by a recipe of once."""
+    assert output is not None
+    version = replace(Version.parse(output.version), recipe="0" * 12)
+    return replace(output, recipe=version.recipe, version=str(version))
 
 
 def _stored(_asset: str, _output: Output) -> bool:
@@ -55,7 +66,7 @@ def test_an_asset_and_what_follows_is_made_again(asset: str, expected: list[str]
     """Made by another recipe, never made, or lost from its store."""
     outputs = _fresh()
     if fault == "other recipe":
-        outputs[asset] = replace(outputs[asset], recipe="0" * 12)  # type: ignore[type-var]
+        outputs[asset] = _by_another_recipe(outputs[asset])
     if fault == "never made":
         outputs[asset] = None
     stored = _stored if fault != "object gone" else lambda name, _: name != asset
@@ -64,13 +75,13 @@ def test_an_asset_and_what_follows_is_made_again(asset: str, expected: list[str]
 
 def test_another_content_of_the_footage_makes_all_again() -> None:
     """A re-upload under the same name."""
-    assert list(out_of_date({**_fresh(), "video": Output("", "sha256:bb", {})}, _stored)) == ALL
+    assert list(out_of_date({**_fresh(), "video": Output("", "sha256:bb")}, _stored)) == ALL
 
 
 def test_going_back_makes_old_outputs_fresh_again() -> None:
     """Levels are compared, not changes: the same outputs under the same recipes are fresh whatever was in between."""
     outputs = _fresh()
-    stale = dict(outputs, poses=replace(outputs["poses"], recipe="0" * 12))  # type: ignore[type-var]
+    stale = dict(outputs, poses=_by_another_recipe(outputs["poses"]))
     assert out_of_date(stale, _stored)
     assert not out_of_date(outputs, _stored)
 
@@ -86,20 +97,37 @@ def test_dagster_records_versions_as_we_read_them(instance: dg.DagsterInstance) 
     videos = dg.DynamicPartitionsDefinition(name="v")
 
     @dg.asset(partitions_def=videos, code_version="c1")
-    def below(above: int) -> None: ...
-
-    @dg.asset(partitions_def=videos)
-    def above() -> dg.MaterializeResult[int]:
-        return dg.MaterializeResult(value=1, data_version=dg.DataVersion("r-1"), metadata={"dagster/row_count": 4})
+    def made() -> dg.MaterializeResult[int]:
+        return dg.MaterializeResult(value=1, data_version=dg.DataVersion("c1-1-i"), metadata={"dagster/row_count": 4})
 
     instance.add_dynamic_partitions("v", ["7"])
-    assert dg.materialize([above, below], partition_key="7", instance=instance).success
-    upstream, downstream = (latest_output(instance, name, "7") for name in ("above", "below"))
-    assert upstream is not None
-    assert downstream is not None
-    assert (upstream.version, upstream.rows) == ("r-1", 4)
-    assert downstream.recipe == "c1"
-    assert downstream.inputs == {"above": recorded_input("r-1")}
+    assert dg.materialize([made], partition_key="7", instance=instance).success
+    assert latest_output(instance, "made", "7") == Output(recipe="c1", version="c1-1-i", rows=4)
+
+
+def _versions(**changed: str | None) -> dict[str, str | None]:
+    return {name: output.version if output else None for name, output in _fresh().items()} | changed
+
+
+def test_what_follows_on_an_output_that_came_out_the_same_stays() -> None:
+    """Poses made anew, by another recipe now current, with the content of before: their readers are up to date."""
+    versions = _versions()
+    poses = replace(Version.parse(versions["poses"] or ""), recipe="a" * 12)
+    assert assess(versions | {"poses": str(poses)}, digests() | {"poses": "a" * 12}) == {}
+
+
+def test_rows_are_published_again_for_vectors_of_another_recipe() -> None:
+    """The same numbers by another encoder's name: search tells vectors apart by what the rows say made them."""
+    vectors = replace(Version.parse(_versions()["embeddings"] or ""), recipe="a" * 12)
+    found = assess(_versions(embeddings=str(vectors)), digests() | {"embeddings": "a" * 12})
+    assert found == {"events": Reason.INPUT}
+
+
+@pytest.mark.parametrize("version", ["", "r", "r-c"])
+def test_a_version_of_an_older_form_is_out_of_date(version: str) -> None:
+    """What does not say what it was made from cannot be known to be current."""
+    text = version.replace("r", recipe("events").digest)
+    assert list(assess(_versions(events=text), digests())) == ["events"]
 
 
 def test_what_was_made_is_named_by_the_recipe_that_made_it(instance: dg.DagsterInstance) -> None:

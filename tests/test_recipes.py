@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sentinel_assets import vision
-from sentinel_assets.recipes import STAGES, data_version, made_by, recipe
+from sentinel_assets.recipes import STAGES, Version, data_version, made_by, recipe
 from tests.goldens import Golden
 
 VISION = Path(vision.__file__).parent
@@ -72,7 +72,9 @@ def test_the_profile_is_a_name_and_no_ingredient() -> None:
 
 def test_a_data_version_says_who_made_it() -> None:
     """The recipe can be read off the data version alone."""
-    assert made_by(data_version("behaviors", "c0ffee")) == recipe("behaviors").digest
+    text = data_version("behaviors", "c0ffee", "fade")
+    assert made_by(text) == recipe("behaviors").digest
+    assert Version.parse(text) == Version(recipe("behaviors").digest, "c0ffee", "fade")
 
 
 def test_the_sample_rate_is_part_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ def head() -> str:
     return max(path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*_*.py"))
 
 
-def upgrade(open_connection: Callable[[], Any]) -> None:
-    """Bring the schema to `head()`: all of it in one transaction, under a lock, so that any number may try at once.
+def upgrade(open_connection: Callable[[], Any], revision: str = "head") -> None:
+    """Bring the schema to a revision: all of it in one transaction, under a lock, so that any number may try at once.
 
     `open_connection` opens a psycopg connection that is not in autocommit mode. Raises sqlalchemy.exc.DBAPIError, with
     psycopg's error as `orig`.
@@ -38,4 +38,4 @@ def upgrade(open_connection: Callable[[], Any]) -> None:
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     with _ONE_THREAD, engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)

@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from resources.cameras import cameras
 from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
 from sentinel_assets import previews
+from sentinel_assets.filming import Filming
 from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
 from sentinel_assets.vision.interest import measure_interest
 from sentinel_assets.vision.tables import Sampling
@@ -29,14 +29,19 @@ def behaviors(
     analysis_log: AnalysisLog,
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run:
-        record = footage.store.record(run.partition)
-        camera = cameras().of_video(record.name, record.uri)
-        table = recognise_behaviors(
-            detections,
-            poses,
-            parameters=BehaviorParameters(),
-            camera=camera,
-            recorded_at=camera.recorded_at(record.name, record.uri) if camera else None,
+        filming = Filming.of(*analysis_log.address_of(run.partition))
+        camera = filming.camera
+        table = run.table(
+            lambda: recognise_behaviors(
+                detections,
+                poses,
+                parameters=BehaviorParameters(),
+                camera=camera,
+                recorded_at=filming.recorded_at,
+            ),
+            detections=detections,
+            poses=poses,
+            camera=filming.digest,
         )
         interest = measure_interest(detections, poses, table, camera=camera)
         show_faces = Settings.from_env().show_faces

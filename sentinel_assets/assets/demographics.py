@@ -20,12 +20,15 @@ def demographics(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
-        table = estimate_demographics(
-            path,
-            detections,
-            attribute_model=models.attribute_model(),
-            parameters=DemographicsParameters(),
-            on_progress=run.progress,
+        table = run.table(
+            lambda: estimate_demographics(
+                path,
+                detections,
+                attribute_model=models.attribute_model(),
+                parameters=DemographicsParameters(),
+                on_progress=run.progress,
+            ),
+            detections=detections,
         )
         return run.result(
             table,

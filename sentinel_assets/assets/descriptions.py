@@ -28,15 +28,21 @@ def descriptions(
     analysis_log: AnalysisLog,
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
-        table = describe_events(
-            behaviors,
-            demographics,
-            poses,
-            describer=models.describer(),
-            path=path,
+        table = run.table(
+            lambda: describe_events(
+                behaviors,
+                demographics,
+                poses,
+                describer=models.describer(),
+                path=path,
+                detections=detections,
+                key_frames=KeyFrameParameters(),
+                on_progress=run.progress,
+            ),
             detections=detections,
-            key_frames=KeyFrameParameters(),
-            on_progress=run.progress,
+            behaviors=behaviors,
+            demographics=demographics,
+            poses=poses,
         )
         return run.result(
             table,

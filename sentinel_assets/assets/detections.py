@@ -28,7 +28,10 @@ def detections(
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
         clip = probe(path)
         require_suitable(path, clip, accept_truncated=Settings.from_env().accept_truncated)
-        table = people_in(path, clip, on_damage=run.warn, on_progress=run.progress)
+        table = run.table(
+            lambda: people_in(path, clip, on_damage=run.warn, on_progress=run.progress),
+            video=footage.store.record(run.partition).etag,
+        )
         persons = table[table["kind"] == "person"]
         looked = len(Sampling.of(table).times_s)
         return run.result(

@@ -20,5 +20,7 @@ def embeddings(
     context: dg.AssetExecutionContext, descriptions: pd.DataFrame, analysis_log: AnalysisLog
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run:
-        table = embed_descriptions(descriptions, encoder=models.text_encoder())
+        table = run.table(
+            lambda: embed_descriptions(descriptions, encoder=models.text_encoder()), descriptions=descriptions
+        )
         return run.result(table, nearest=picture(previews.neighbour_table(descriptions, table)))

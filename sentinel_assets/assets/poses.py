@@ -21,8 +21,15 @@ def poses(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog
 ) -> dg.MaterializeResult[pd.DataFrame]:
     with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
-        table = estimate_poses(
-            path, detections, pose_models=models.pose_models(), parameters=PoseParameters(), on_progress=run.progress
+        table = run.table(
+            lambda: estimate_poses(
+                path,
+                detections,
+                pose_models=models.pose_models(),
+                parameters=PoseParameters(),
+                on_progress=run.progress,
+            ),
+            detections=detections,
         )
         return run.result(
             table,

@@ -132,7 +132,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Cameras:
-    """All cameras of a deployment; part of the recipe of behaviors."""
+    """All cameras of a deployment; an input of behaviors."""
 
     cameras: tuple[Camera, ...] = ()
 

@@ -11,7 +11,8 @@ import pytest
 
 from resources.artifacts import ArtifactStore, content_digest, table_name
 from sentinel_assets.vision.errors import ArtifactMissing, StoreRejected, StoreUnavailable, TableError
-from sentinel_assets.vision.tables import DESCRIPTIONS, EMBEDDINGS
+from sentinel_assets.vision.tables import DESCRIPTIONS, EMBEDDINGS, EVENTS
+from tests.builders.events import event_rows
 
 
 def _descriptions(text: str = "A person stands.") -> pd.DataFrame:
@@ -57,6 +58,16 @@ def test_equal_content_has_an_equal_digest() -> None:
     """The data version of an output that came out the same stays, so what follows is not made again."""
     one, same, other = (content_digest(DESCRIPTIONS.conform(_descriptions(t))) for t in ("a", "a", "b"))
     assert one == same != other
+
+
+@pytest.mark.parametrize("other_track", [[None, None], [None, 2], [1, 2]])
+def test_a_table_that_was_read_back_has_the_digest_of_the_one_that_was_written(
+    store: ArtifactStore, other_track: list[int | None]
+) -> None:
+    """What stands in the memory of a null differs between the two, and is no content."""
+    frame = event_rows(2, other_track=pd.Series(other_track, dtype=object))
+    written = store.write_table(EVENTS, "1", frame)
+    assert content_digest(EVENTS.conform(store.read_table(EVENTS, "1"))) == written
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
-"""The folder of cameras: read, part of the recipe, and wrong in one line."""
+"""The folder of cameras: read, an input of behaviors, and wrong in one line."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from resources.cameras import cameras
-from sentinel_assets.recipes import recipe
+from sentinel_assets.filming import filming_digests
+from sentinel_assets.fleet import Fleet
+from sentinel_assets.freshness import DEPENDENCIES, digests, inputs_now
+from sentinel_assets.recipes import Version
 from sentinel_assets.vision.cameras import Cameras
 from sentinel_assets.vision.errors import SentinelError
 
@@ -56,15 +60,42 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
 
 
-def test_zones_are_part_of_the_recipe_of_behaviors_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A changed zone makes behaviors stale, and neither detections nor poses."""
-    (tmp_path / "aisle.yaml").write_text(AISLE)
-    names = ("detections", "poses", "behaviors")
-    before = {name: recipe(name).digest for name in names}
-    recipe.cache_clear()
-    monkeypatch.setenv("SENTINEL_CAMERAS", str(tmp_path))
-    try:
-        after = {name: recipe(name).digest for name in names}
-    finally:
-        recipe.cache_clear()
-    assert {name for name in names if before[name] != after[name]} == {"behaviors"}
+def test_a_changed_zone_makes_the_behaviors_of_that_cameras_videos_stale_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the detections and poses, nor anything of another camera's videos, nor of videos that no camera filmed."""
+    names = {"1": "aisle-1.mp4", "2": "door-1.mp4", "3": "garden.mp4"}
+    current = digests()
+
+    def state() -> dict[str, str]:
+        return filming_digests({partition: (name, f"/clips/{name}") for partition, name in names.items()})
+
+    def stale(versions: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
+        found = Fleet.compare(list(names), {**versions, "camera": state()}, current)
+        return {partition: [a for a in DEPENDENCIES if partition in found.stale[a]] for partition in names}
+
+    monkeypatch.setenv("SENTINEL_CAMERAS", str(written(tmp_path / "before", AISLE)))
+    made: dict[str, dict[str, str]] = {"video": dict.fromkeys(names, "sha256:aa"), "camera": state()}
+    for asset in DEPENDENCIES:
+        made[asset] = {}
+        for partition in names:
+            own = {name: versions.get(partition) for name, versions in made.items()}
+            made[asset][partition] = str(Version(current[asset], "c", inputs_now(asset, own)))
+    assert stale(made) == {partition: [] for partition in names}
+
+    renamed = AISLE.replace("aisle-*", "aisle-?.mp4")  # the same camera, found otherwise
+    assert renamed != AISLE
+    monkeypatch.setenv("SENTINEL_CAMERAS", str(written(tmp_path / "renamed", renamed)))
+    assert stale(made) == {partition: [] for partition in names}
+
+    moved = AISLE.replace("[100, 100]", "[100, 120]")
+    assert moved != AISLE
+    monkeypatch.setenv("SENTINEL_CAMERAS", str(written(tmp_path / "moved", moved)))
+    assert stale(made) == {"1": ["behaviors", "descriptions", "embeddings", "events"], "2": [], "3": []}
+
+
+def written(folder: Path, aisle: str) -> Path:
+    folder.mkdir()
+    (folder / "aisle.yaml").write_text(aisle)
+    (folder / "door.yaml").write_text(AISLE.replace("aisle-*", "door-*").replace("aisle-?.mp4", "door-*"))
+    return folder

@@ -1,0 +1,41 @@
+"""Results that another recipe made, kept under the recipe's name until somebody drops them.
+
+The current table of an asset and partition is `poses/17.parquet`. Beside it each result stands once more under what
+made it, `kept/poses/17/<recipe>-<inputs>.parquet`, so that going back to a recipe is a copy and computes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from resources.artifacts import ArtifactStore, table_name
+from sentinel_assets.vision.errors import ArtifactMissing, StoreRejected
+from sentinel_assets.vision.tables import Table
+
+_FOLDER = "kept"
+
+
+@dataclass(frozen=True)
+class KeptResults:
+    """All results of one asset for one partition, by the recipe and the inputs that made them."""
+
+    store: ArtifactStore
+    table: Table
+    partition: str
+
+    def name(self, recipe: str, inputs: str) -> str:
+        current = table_name(self.table, self.partition).removesuffix(".parquet")
+        return f"{_FOLDER}/{current}/{recipe}-{inputs}.parquet"
+
+    def read(self, recipe: str, inputs: str) -> pd.DataFrame | None:
+        """None where there is none, or what is there is no table: it is made again then."""
+        try:
+            return self.store.read_table_at(self.name(recipe, inputs), self.table, self.partition)
+        except (ArtifactMissing, StoreRejected):
+            return None
+
+    def write(self, recipe: str, inputs: str, frame: pd.DataFrame) -> str:
+        """Returns the digest of the content; raises TableError before anything is written."""
+        return self.store.write_table_at(self.name(recipe, inputs), self.table, frame)

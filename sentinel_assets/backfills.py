@@ -1,0 +1,141 @@
+"""Carries out a `planning.Plan` as backfills of Dagster: seen and cancelled in its UI, below uploads in the queue.
+
+One backfill for some hundred videos each, the newest first: within one backfill Dagster orders runs by the age of their
+partition, and the oldest would be redone first. Each later one has a lower priority.
+
+Dagster 1.13 has no public way to start a backfill from Python; what is private of it is imported in this file alone,
+and `tests/test_backfills.py` holds that it does what is meant.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+
+from sentinel_assets.freshness import DEPENDENCIES
+from sentinel_assets.planning import Plan
+from sentinel_assets.vision.errors import SentinelError
+
+UPGRADE, CANARY, APPROVED = "sentinel/upgrade", "sentinel/canary", "sentinel/approved"
+PRIORITY = -10
+"""Of the newest videos' runs; uploads have 10."""
+LARGEST = 200
+"""Videos in one backfill."""
+_MOST = 20  # backfills of one upgrade, so that the UI's list stays one to read
+_UNFINISHED = {BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A backfill of an upgrade, as Dagster knows it."""
+
+    id: str
+    title: str
+    status: str
+    canary: bool
+    partitions: frozenset[str]
+
+    @property
+    def finished(self) -> bool:
+        return BulkActionStatus(self.status) not in _UNFINISHED
+
+
+def begin(instance: dg.DagsterInstance, plan: Plan, *, canary: bool = False) -> list[str]:
+    """Request the plan's backfills; returns their ids, newest videos first. Dagster's daemon starts their runs."""
+    from sentinel_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    size = max(LARGEST, -(-len(plan.work) // _MOST))
+    chunks = list(plan.chunks(size))
+    ids = []
+    for number, chunk in enumerate(chunks):
+        targets = {
+            AssetKeyPartitionKey(dg.AssetKey(asset), partition) for partition, assets in chunk.work for asset in assets
+        }
+        part = f" ({number + 1} of {len(chunks)})" if len(chunks) > 1 else ""
+        tags = {UPGRADE: plan.upgrade, "dagster/priority": str(PRIORITY - number)}
+        backfill = PartitionBackfill.from_asset_graph_subset(
+            backfill_id=f"up{uuid.uuid4().hex[:6]}",
+            backfill_timestamp=time.time(),
+            tags=tags | ({CANARY: "1"} if canary else {}),
+            dynamic_partitions_store=instance,
+            asset_graph_subset=AssetGraphSubset.from_asset_partition_set(targets, graph),
+            title=f"{'Canary of' if canary else 'Upgrade to'} {plan.asset} {plan.recipe}{part}",
+            description=f"{chunk.outputs} outputs of {len(chunk.work)} videos, newest first.",
+            run_config=None,
+        )
+        instance.add_backfill(backfill)
+        ids.append(backfill.backfill_id)
+    return ids
+
+
+def begun(instance: dg.DagsterInstance, upgrade: str | None = None) -> list[Begun]:
+    """The backfills of that upgrade (default: of any), newest first."""
+    found = []
+    for backfill in instance.get_backfills():
+        name = backfill.tags.get(UPGRADE)
+        if name is None or upgrade not in (None, name):
+            continue
+        found.append(
+            Begun(
+                backfill.backfill_id,
+                backfill.title or "",
+                backfill.status.value,
+                CANARY in backfill.tags,
+                _partitions(backfill),
+            )
+        )
+    return found
+
+
+def being_redone(instance: dg.DagsterInstance) -> frozenset[str]:
+    """Videos that an unfinished backfill of ours will get to: they are not to be planned once more."""
+    unfinished: Sequence[frozenset[str]] = [one.partitions for one in begun(instance) if not one.finished]
+    return frozenset().union(*unfinished)
+
+
+def require_approval(instance: dg.DagsterInstance, plan: Plan, *, approve: bool) -> None:
+    """Refuse to go beyond a canary that nobody approved. Raises SentinelError."""
+    history = begun(instance, plan.upgrade)
+    canaries = [one for one in history if one.canary]
+    if not canaries or any(not one.canary for one in history):
+        return
+    if open_ones := [one for one in canaries if not one.finished]:
+        raise SentinelError(
+            f"its canary {open_ones[0].id} is not finished",
+            where=f"upgrade {plan.upgrade}",
+            remedy="Wait for it; the Dagster UI shows it under Backfills",
+        )
+    if not approve:
+        raise SentinelError(
+            f"its canary {canaries[0].id} ended as {canaries[0].status}, and is not approved",
+            where=f"upgrade {plan.upgrade}",
+            remedy="Look at what changed, then run the same command with --approve",
+        )
+
+
+def cancel(instance: dg.DagsterInstance, upgrade: str) -> list[str]:
+    """Ask Dagster to cancel the upgrade's unfinished backfills and their runs; returns their ids."""
+    ids = []
+    for one in begun(instance, upgrade):
+        backfill = instance.get_backfill(one.id)
+        if backfill is not None and backfill.status is BulkActionStatus.REQUESTED:
+            instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELING))  # type: ignore[no-untyped-call]
+            ids.append(one.id)
+    return ids
+
+
+def _partitions(backfill: PartitionBackfill) -> frozenset[str]:
+    if backfill.asset_backfill_data is None:
+        return frozenset()
+    target = backfill.asset_backfill_data.target_subset
+    keys = (dg.AssetKey(asset) for asset in DEPENDENCIES)
+    subsets = (target.partitions_subsets_by_asset_key.get(key) for key in keys)
+    return frozenset(partition for subset in subsets if subset is not None for partition in subset.get_partition_keys())

@@ -1,0 +1,266 @@
+"""The fleet view compares levels as `sentinel analyze` does, in few queries; a plan redoes exactly what is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as db
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentinel_assets.fleet import Fleet, read_fleet
+from sentinel_assets.freshness import DEPENDENCIES, Output, Reason, digests, out_of_date
+from sentinel_assets.planning import affordable, plan
+from sentinel_assets.recipes import Version, made_by
+from tests.builders.fleets import ToyFleet, record
+
+COUNT = 200
+MANY = 2_000
+BELOW = {
+    "detections": list(DEPENDENCIES),
+    "demographics": ["demographics", "descriptions", "embeddings", "events"],
+    "poses": ["poses", "behaviors", "descriptions", "embeddings", "events"],
+    "behaviors": ["behaviors", "descriptions", "embeddings", "events"],
+    "descriptions": ["descriptions", "embeddings", "events"],
+    "embeddings": ["embeddings", "events"],
+    "events": ["events"],
+}
+RECIPES = {asset: f"{number:012x}" for number, asset in enumerate(DEPENDENCIES)}
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """On SQLite files, as a laptop has it."""
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster"))) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def toys(instance: dg.DagsterInstance) -> ToyFleet:
+    """200 videos, all up to date."""
+    return ToyFleet.of(instance, COUNT, RECIPES)
+
+
+@pytest.fixture
+def fleet(toys: ToyFleet) -> ToyFleet:
+    """The same, with nothing counted yet; each test leaves all up to date."""
+    assert not redo_list(toys)
+    toys.computed.clear()
+    return toys
+
+
+def compare(toys: ToyFleet) -> Fleet:
+    return read_fleet_unchecked(toys.instance, toys.recipes)
+
+
+def read_fleet_unchecked(instance: dg.DagsterInstance, recipes: dict[str, str]) -> Fleet:
+    """As read; no check ran on what was made synthetically."""
+    read = read_fleet(instance, recipes)
+    return Fleet.compare(read.partitions, read.versions, recipes)
+
+
+def redo_list(toys: ToyFleet) -> set[tuple[str, str]]:
+    found = compare(toys)
+    return {(asset, partition) for asset in DEPENDENCIES for partition in found.stale[asset]}
+
+
+def backfill(toys: ToyFleet, asset: str, *, dies_after: int | None = None) -> None:
+    toys.execute(plan(compare(toys), asset).work, dies_after=dies_after)
+
+
+@pytest.mark.parametrize("asset", DEPENDENCIES)
+def test_an_upgrade_and_its_roll_back_redo_exactly_what_is_stale(fleet: ToyFleet, asset: str) -> None:
+    """Another model of one stage: it and what follows are computed once for each video, and by rolling back nothing."""
+    upgrade_and_roll_back(fleet, asset)
+
+
+@pytest.mark.drill
+def test_two_thousand_videos_are_upgraded_exactly_too(tmp_path: Path) -> None:
+    """Each asset in turn."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        many = ToyFleet.of(instance, MANY, RECIPES)
+        for asset in DEPENDENCIES:
+            many.computed.clear()
+            upgrade_and_roll_back(many, asset)
+
+
+def upgrade_and_roll_back(fleet: ToyFleet, asset: str) -> None:
+    """Recomputed are exactly the truly stale, and on the way back none."""
+    before, old = fleet.recipes[asset], fleet.behaviour[asset]
+    fleet.upgrade(asset, "a" * 12, f"new {asset}")
+    truly = {(name, partition) for name in BELOW[asset] for partition in fleet.partitions}
+    assert redo_list(fleet) == truly
+    backfill(fleet, asset)
+    assert sorted(fleet.computed) == sorted(truly)
+    assert not redo_list(fleet)
+    fleet.computed.clear()
+    fleet.upgrade(asset, before, old)
+    assert redo_list(fleet) == truly
+    backfill(fleet, asset)
+    assert fleet.computed == []
+    assert not redo_list(fleet)
+
+
+def test_rolling_back_half_way_makes_exactly_the_rebuilt_ones_stale(fleet: ToyFleet) -> None:
+    before, old = fleet.recipes["poses"], fleet.behaviour["poses"]
+    fleet.upgrade("poses", "b" * 12, "other poses")
+    newest = plan(compare(fleet), "poses").first(COUNT // 7)
+    fleet.execute(newest.work)
+    fleet.upgrade("poses", before, old)
+    assert redo_list(fleet) == {(asset, partition) for partition, assets in newest.work for asset in assets}
+    assert [partition for partition, _ in newest.work] == fleet.partitions[::-1][: COUNT // 7]
+    backfill(fleet, "poses")
+
+
+def test_an_upgrade_that_was_killed_goes_on_where_it_was(fleet: ToyFleet) -> None:
+    """In the middle of a video: what was recorded is not computed again."""
+    before, old = fleet.recipes["poses"], fleet.behaviour["poses"]
+    fleet.upgrade("poses", "c" * 12, "killed poses")
+    truly = {(name, partition) for name in BELOW["poses"] for partition in fleet.partitions}
+    backfill(fleet, "poses", dies_after=3 * COUNT // 4 + 3)
+    left = redo_list(fleet)
+    assert len(left) == len(truly) - (3 * COUNT // 4 + 3)
+    backfill(fleet, "poses")
+    assert sorted(fleet.computed) == sorted(truly)
+    assert not redo_list(fleet)
+    fleet.upgrade("poses", before, old)
+    backfill(fleet, "poses")
+
+
+def test_a_video_that_was_uploaded_again_in_the_middle_is_made_from_the_new_footage(fleet: ToyFleet) -> None:
+    """The upgrade's plan leaves it whole to the upload's own run where that was first."""
+    before, old = fleet.recipes["behaviors"], fleet.behaviour["behaviors"]
+    fleet.upgrade("behaviors", "d" * 12, "other rules")
+    halfway = plan(compare(fleet), "behaviors").first(COUNT // 2)
+    fleet.execute(halfway.work)
+    again = fleet.partitions[5:8]
+    fleet.upload(again, "again")
+    fleet.execute([(partition, list(DEPENDENCIES)) for partition in again])  # the runs of the uploads
+    backfill(fleet, "behaviors")
+    upgraded = {(name, p) for name in BELOW["behaviors"] for p in fleet.partitions}
+    uploaded = {(name, p) for name in DEPENDENCIES for p in again}
+    assert sorted(fleet.computed) == sorted(upgraded | uploaded)
+    assert not redo_list(fleet)
+    fleet.upgrade("behaviors", before, old)
+    backfill(fleet, "behaviors")
+
+
+def test_two_upgrades_at_once_compute_nothing_twice(fleet: ToyFleet) -> None:
+    """What follows on both waits for the second."""
+    before = {asset: (fleet.recipes[asset], fleet.behaviour[asset]) for asset in ("demographics", "poses")}
+    fleet.upgrade("demographics", "e" * 12, "other ages")
+    fleet.upgrade("poses", "f" * 12, "yet other poses")
+    truly = redo_list(fleet)
+    backfill(fleet, "demographics")
+    assert {asset for asset, _ in fleet.computed} == {"demographics"}
+    backfill(fleet, "poses")
+    assert sorted(fleet.computed) == sorted(truly)
+    assert not redo_list(fleet)
+    for asset, (recipe, behaviour) in before.items():
+        fleet.upgrade(asset, recipe, behaviour)
+    for asset in before:
+        backfill(fleet, asset)
+
+
+def test_what_follows_on_an_output_that_came_out_the_same_is_not_computed(fleet: ToyFleet) -> None:
+    """A recipe that changed in name only: the stage is computed, and nothing below it."""
+    before = fleet.recipes["detections"]
+    fleet.upgrade("detections", "9" * 12, fleet.behaviour["detections"])
+    backfill(fleet, "detections")
+    assert {asset for asset, _ in fleet.computed} == {"detections"}
+    assert len(fleet.computed) == COUNT
+    assert not redo_list(fleet)
+    fleet.upgrade("detections", before, fleet.behaviour["detections"])
+    backfill(fleet, "detections")
+
+
+def test_the_number_of_queries_does_not_grow_with_the_fleet(instance: dg.DagsterInstance, toys: ToyFleet) -> None:
+    """Of 200 videos as many as of 20."""
+
+    def queries(of: dg.DagsterInstance) -> int:
+        seen: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            seen.append(statement)
+
+        db.event.listen(db.engine.Engine, "before_cursor_execute", note)
+        try:
+            read_fleet(of, RECIPES)
+        finally:
+            db.event.remove(db.engine.Engine, "before_cursor_execute", note)
+        return sum(statement.lstrip().upper().startswith("SELECT") for statement in seen)
+
+    with dg.DagsterInstance.ephemeral() as small:
+        ToyFleet.of(small, 20, RECIPES)
+        few = queries(small)
+    many = queries(instance)
+    assert 0 < many <= few + 10  # the storage on files also asks whether its tables are there
+
+
+_VERSION = st.builds(
+    lambda recipe, content, inputs: str(Version(recipe, content, inputs)),
+    st.sampled_from(["now", "old"]),
+    st.sampled_from(["1", "2"]),
+    st.sampled_from(["right", "other"]),
+)
+
+
+@given(st.fixed_dictionaries({name: st.none() | _VERSION for name in DEPENDENCIES}), st.none() | st.just("sha256:aa"))
+def test_the_fleet_and_a_single_analysis_agree(drawn: dict[str, str | None], video: str | None) -> None:
+    """Whatever is there of a video, `stale` names what `analyze` would make."""
+    from sentinel_assets.freshness import inputs_now
+
+    current, versions = digests(), {"video": video}
+    for name, text in drawn.items():  # recipes and inputs of today or others
+        if text is None:
+            versions[name] = None
+            continue
+        version = Version.parse(text)
+        recipe = current[name] if version.recipe == "now" else "0" * 12
+        inputs = inputs_now(name, versions) if version.inputs == "right" else "0" * 12
+        versions[name] = str(Version(recipe, version.content, inputs))
+    one = {n: Output(made_by(v), v) if v is not None else None for n, v in versions.items()}
+    fleet = Fleet.compare(["7"], {n: {"7": v} for n, v in versions.items() if v is not None}, current)
+    assert [a for a in DEPENDENCIES if "7" in fleet.stale[a]] == list(out_of_date(one, lambda _name, _output: True))
+
+
+def test_what_was_never_made_is_missing_and_not_stale() -> None:
+    fleet = Fleet.compare(["7"], {"video": {"7": "sha256:aa"}}, RECIPES)
+    assert fleet.missing("poses") == ["7"]
+    assert fleet.to_redo("poses") == []
+    assert fleet.stale["poses"]["7"] is Reason.NEVER_MADE
+    assert plan(fleet, "poses").work == ()
+    assert plan(fleet, "poses", missing=True).work == (("7", ("detections", "poses", "behaviors")),)
+
+
+def test_an_attempt_that_failed_is_told_and_still_to_be_redone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """By real Dagster: made once, then a run that fails."""
+    from sentinel_assets.partitions import videos
+
+    fails = False
+
+    @dg.asset(partitions_def=videos)
+    def poses() -> dg.MaterializeResult[None]:
+        if fails:
+            raise ValueError("on purpose")
+        return dg.MaterializeResult(data_version=dg.DataVersion("old-1-x"))
+
+    with dg.DagsterInstance.ephemeral() as own:
+        own.add_dynamic_partitions("videos", ["7"])
+        assert dg.materialize([poses], partition_key="7", instance=own).success
+        fails = True
+        assert not dg.materialize([poses], partition_key="7", instance=own, raise_on_error=False).success
+        record(own, [("video", "7", "sha256:aa")])
+        fleet = read_fleet(own, RECIPES)
+    assert fleet.failed["poses"] == {"7"}
+    assert fleet.to_redo("poses") == ["7"]
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(0.0, 0), (0.99, 0), (1.0, 1), (7.5, 7), (1e9, 20)])
+def test_a_budget_takes_the_newest_that_it_pays_for(toys: ToyFleet, budget: float, expected: int) -> None:
+    whole = plan(Fleet.compare(toys.partitions[:20], {**toys.versions}, RECIPES | {"events": "8" * 12}), "events")
+    chosen = affordable(whole, lambda part: float(len(part.work)), budget)
+    assert [p for p, _ in chosen.work] == [str(n) for n in range(20, 20 - expected, -1)]
