@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from sentinel_assets.vision.detections import detect_people
 from sentinel_assets.vision.errors import ModelError
 from sentinel_assets.vision.frames import probe, sample_frames
 from sentinel_assets.vision.models.person_face import PersonFaceDetector
+from sentinel_assets.vision.models.ultralytics_loader import load_yolo
 from sentinel_assets.vision.protocols import Boxes, Faces, Image, People
 from sentinel_assets.vision.tables import DETECTIONS
 from tests.builders.networks import write_person_face
 from tests.builders.oracles import made_checkpoint
 from tests.builders.photos import photo
+
+LEVEL = 0 if cv2.__version__.startswith("5.") else 1
+"""Grey levels by which a picture may differ from the reference's, which another OpenCV made."""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +105,39 @@ def test_a_file_that_is_no_such_checkpoint_is_refused(tmp_path: Path, weights_fi
     assert not ran.exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        pytest.param(lambda c: {"model": c["model"]}, None, id="the network alone"),
+        pytest.param(lambda c: {"ema": c["model"]}, None, id="its average alone"),
+        pytest.param(lambda c: {**c, "train_args": {**c["train_args"], "imgsz": 1280}}, None, id="another size"),
+        pytest.param(lambda c: {"model": c["model"].state_dict()}, "can load safely", id="tensors alone"),
+        pytest.param(lambda c: {"model": without_names(c["model"])}, "knows no class", id="classes without names"),
+    ],
+)
+def test_what_the_reference_loads_is_loaded(
+    tmp_path: Path, weights_file: Path, change: Callable[[dict[str, Any]], dict[str, Any]], refused: str | None
+) -> None:
+    """A file without names loads there, too, with 999 made-up ones: in it nobody would ever be found."""
+    path = tmp_path / "model.pt"
+    torch.save(change(torch.load(weights_file, weights_only=False)), path)
+    if refused:
+        with pytest.raises(ModelError, match=refused):
+            PersonFaceDetector(path)
+        return
+    detector = PersonFaceDetector(path, image_size=320)
+    sizes: list[tuple[int, ...]] = []
+    detector.detect_people(pictures(1))
+    detector.network.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape)))
+    detector.detect_people(pictures(1))
+    assert sizes == [(1, 3, 256, 320)]  # as asked, whatever size the file names
+
+
+def without_names(network: torch.nn.Module) -> torch.nn.Module:
+    del network.names
+    return network
+
+
 def test_a_batch_that_does_not_fit_is_halved(weights_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     detector = PersonFaceDetector(weights_file, image_size=320, batch=4)
     expected = detector.detect_people(pictures(4))
@@ -149,29 +187,57 @@ def test_the_detections_of_real_frames(detector: PersonFaceDetector, people: Pat
     assert set(table["source"]) <= {detector.name}
 
 
+@pytest.fixture(scope="module")
+def published(oracle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """At full size, with the reference's seeded weights."""
+    return made_checkpoint(oracle, "yolo", tmp_path_factory.mktemp("published"))
+
+
 @pytest.mark.drill
-def test_as_many_people_and_faces_as_the_reference(oracle: Path, tmp_path: Path) -> None:
-    """At full size with the reference's seeded weights."""
-    for boxes, chosen, _ in _beside_the_reference(oracle, tmp_path):
+def test_as_many_people_and_faces_as_the_reference_in_the_same_picture(oracle: Path, published: Path) -> None:
+    golden = np.load(oracle / "goldens" / "yolo.npz")
+    detector = PersonFaceDetector(published)
+    for boxes, chosen in _beside_the_reference(oracle, detector, golden):
         assert len(boxes) == chosen.sum()
+    shown: list[Any] = []
+    detector.network.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    detector.detect([photo(oracle / "data" / "bus.png")])
+    (seen,) = (shown[0][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[None, ..., ::-1]  # B, G, R
+    assert seen.shape == tuple(golden["lb/bus/shape"])
+    assert np.abs(seen[::4, ::4].astype(int) - golden["lb/bus/stride4"]).max() <= LEVEL
+
+
+@pytest.mark.drill
+def test_the_head_of_the_reference(oracle: Path, published: Path) -> None:
+    """In double precision, so that what differs is the golden's own single precision, and nothing of ours."""
+    golden = np.load(oracle / "goldens" / "yolo.npz")
+    detector = PersonFaceDetector(published)
+    shown: list[torch.Tensor] = []
+    hook = detector.network.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    detector.detect([photo(oracle / "data" / "bus.png")])
+    hook.remove()
+    with torch.inference_mode():
+        head = load_yolo(published, task="detect", classes=("person", "face")).model.double().eval()(shown[-1].double())
+    found = head[0][0].numpy()
+    assert found.shape == tuple(golden["raw/bus/shape"][1:])
+    assert np.abs(found[:4, ::37] - golden["raw/bus/every37"][:4]).max() / 640 < 1e-4
+    assert np.abs(found[4:, ::37] - golden["raw/bus/every37"][4:]).max() < 1e-4
+    assert np.abs(found[4:].max(axis=1) - golden["raw/bus/score_max"]).max() < 1e-4
 
 
 @pytest.mark.drill
 @pytest.mark.xfail(
-    reason="single precision: faces are 0.13 px and 0.0002 off. The golden itself is 0.016 px from a run in double "
-    "precision, ultralytics' folding of batch norms into convolutions 0.06 px"
+    reason="single precision: faces are 0.13 px and 0.0002 off here, and the golden itself 0.14 px and 0.0002 from the "
+    "same network in double precision. Running it unfused, with channels last or without oneDNN moves them as far"
 )
-def test_the_boxes_of_the_reference(oracle: Path, tmp_path: Path) -> None:
-    for boxes, chosen, golden in _beside_the_reference(oracle, tmp_path):
+def test_the_boxes_of_the_reference(oracle: Path, published: Path) -> None:
+    golden = np.load(oracle / "goldens" / "yolo.npz")
+    for boxes, chosen in _beside_the_reference(oracle, PersonFaceDetector(published), golden):
         assert np.abs(boxes.xyxy - golden["det/bus/xyxy"][chosen]).max() / 1080 < 1e-4
         assert np.abs(boxes.confidence - golden["det/bus/conf"][chosen]).max() < 1e-4
 
 
-def _beside_the_reference(oracle: Path, folder: Path) -> list[tuple[Boxes, np.ndarray, Any]]:
+def _beside_the_reference(oracle: Path, detector: PersonFaceDetector, golden: Any) -> list[tuple[Boxes, np.ndarray]]:
     """Our persons and our faces in the picture of the bus, each with which of the golden's boxes are of that kind."""
-    golden = np.load(oracle / "goldens" / "yolo.npz")
-    detector = PersonFaceDetector(made_checkpoint(oracle, "yolo", folder))
     (found,) = detector.detect_people([photo(oracle / "data" / "bus.png")])
-    return [
-        (boxes, golden["det/bus/cls"] == kind, golden) for boxes, kind in ((found.persons, 0), (found.faces.boxes, 1))
-    ]
+    return [(boxes, golden["det/bus/cls"] == kind) for boxes, kind in ((found.persons, 0), (found.faces.boxes, 1))]
