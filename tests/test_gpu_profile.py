@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -12,6 +13,7 @@ from sentinel_assets import models
 from sentinel_assets.vision.protocols import BodyModel, PeopleDetector, PersonAttributeModel
 from tests.builders.machine import Machine
 from tests.builders.networks import HRNET, VOLO, write_mebow, write_mivolo, write_person_face
+from tests.builders.vision_language import original_folder
 
 CATALOGUE = Path(__file__).resolve().parent.parent / "resources" / "models.yaml"
 
@@ -91,3 +93,25 @@ def test_from_an_empty_cache_to_events(authors: Path, small_catalogue: Path, peo
     # What a seeded network sees is nobody in particular; that nothing is out of date now is what counts.
     again = machine.run("analyze", people, "--profile", "gpu", "--json", env=env)
     assert json.loads(again.stdout)["videos"][0]["made"] == []
+
+
+@pytest.mark.drill
+def test_a_describer_that_looks_tells_of_the_events_in_the_graph(oracle: Path, people: Path, machine: Machine) -> None:
+    """FastVLM with seeded weights babbles: what it says is checked, and each row tells who wrote it, and why."""
+    chosen = {"SENTINEL_MODEL_DESCRIBER": "fastvlm-0.5b", "SENTINEL_WEIGHTS": str(machine.home / "weights")}
+    folder = original_folder(oracle, machine.home / "authors" / "llava-fastvithd_0.5b_stage2").parent
+    pulled = machine.run(
+        "models", "pull", "--profile", "cpu", "--accept-licence", "apple-research", "--from", folder, env=chosen
+    )
+    assert pulled.returncode == 0, pulled.stderr
+    done = machine.run("analyze", people, "--json", env=chosen)
+    assert done.returncode == 0, done.stderr
+    (video,) = json.loads(done.stdout)["videos"]
+    assert video["error"] is None
+    table = pd.read_parquet(machine.home / "artifacts" / "descriptions" / f"{video['video']['id']}.parquet")
+    assert len(table) > 0
+    for row in table.to_dict("records"):
+        assert row["describer"] in ("fastvlm-0.5b", "template-en")
+        assert (row["describer"] == "template-en") == row["grounded"] == bool(row["remark"])
+    said = {row["event_key"]: row["description"] for row in machine.rows("people.mp4")}
+    assert said == dict(zip(table["event_key"], table["description"], strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -187,42 +188,53 @@ def test_the_detections_of_real_frames(detector: PersonFaceDetector, people: Pat
     assert set(table["source"]) <= {detector.name}
 
 
+@dataclass(frozen=True)
+class Bus:
+    """The reference's picture of a bus, as the published detector with the reference's seeded weights takes it."""
+
+    weights: Path
+    golden: Any
+    found: People
+    shown: torch.Tensor
+    """What the network was given."""
+
+    def kinds(self) -> list[tuple[Boxes, np.ndarray]]:
+        """Our persons and our faces, each with which of the golden's boxes are of that kind."""
+        found = (self.found.persons, self.found.faces.boxes)
+        return [(boxes, self.golden["det/bus/cls"] == kind) for kind, boxes in enumerate(found)]
+
+
 @pytest.fixture(scope="module")
-def published(oracle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """At full size, with the reference's seeded weights."""
-    return made_checkpoint(oracle, "yolo", tmp_path_factory.mktemp("published"))
-
-
-@pytest.mark.drill
-def test_as_many_people_and_faces_as_the_reference_in_the_same_picture(oracle: Path, published: Path) -> None:
-    golden = np.load(oracle / "goldens" / "yolo.npz")
-    detector = PersonFaceDetector(published)
-    for boxes, chosen in _beside_the_reference(oracle, detector, golden):
-        assert len(boxes) == chosen.sum()
-    shown: list[Any] = []
-    detector.network.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
-    detector.detect([photo(oracle / "data" / "bus.png")])
-    (seen,) = (shown[0][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[None, ..., ::-1]  # B, G, R
-    assert seen.shape == tuple(golden["lb/bus/shape"])
-    assert np.abs(seen[::4, ::4].astype(int) - golden["lb/bus/stride4"]).max() <= LEVEL
-
-
-@pytest.mark.drill
-def test_the_head_of_the_reference(oracle: Path, published: Path) -> None:
-    """In double precision, so that what differs is the golden's own single precision, and nothing of ours."""
-    golden = np.load(oracle / "goldens" / "yolo.npz")
-    detector = PersonFaceDetector(published)
+def bus(oracle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bus:
+    weights = made_checkpoint(oracle, "yolo", tmp_path_factory.mktemp("published"))
+    detector = PersonFaceDetector(weights)
+    detector.detect_people([np.zeros((32, 320, 3), np.uint8)])  # builds the network that predicts
     shown: list[torch.Tensor] = []
-    hook = detector.network.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
-    detector.detect([photo(oracle / "data" / "bus.png")])
-    hook.remove()
+    detector.network.register_forward_pre_hook(lambda _, given: shown.append(given[0].clone()))
+    (found,) = detector.detect_people([photo(oracle / "data" / "bus.png")])
+    return Bus(weights, np.load(oracle / "goldens" / "yolo.npz"), found, shown[0])
+
+
+@pytest.mark.drill
+def test_as_many_people_and_faces_as_the_reference_in_the_same_picture(bus: Bus) -> None:
+    for boxes, chosen in bus.kinds():
+        assert len(boxes) == chosen.sum()
+    seen = (bus.shown[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[..., ::-1]  # B, G, R
+    assert seen.shape == tuple(bus.golden["lb/bus/shape"])
+    assert np.abs(seen[::4, ::4].astype(int) - bus.golden["lb/bus/stride4"]).max() <= LEVEL
+
+
+@pytest.mark.drill
+def test_the_head_of_the_reference(bus: Bus) -> None:
+    """In double precision, so that what differs is the golden's own single precision, and nothing of ours."""
+    network = load_yolo(bus.weights, task="detect", classes=("person", "face")).model.double().eval()
     with torch.inference_mode():
-        head = load_yolo(published, task="detect", classes=("person", "face")).model.double().eval()(shown[-1].double())
-    found = head[0][0].numpy()
-    assert found.shape == tuple(golden["raw/bus/shape"][1:])
-    assert np.abs(found[:4, ::37] - golden["raw/bus/every37"][:4]).max() / 640 < 1e-4
-    assert np.abs(found[4:, ::37] - golden["raw/bus/every37"][4:]).max() < 1e-4
-    assert np.abs(found[4:].max(axis=1) - golden["raw/bus/score_max"]).max() < 1e-4
+        found = network(bus.shown.double())[0][0].numpy()
+    golden = bus.golden["raw/bus/every37"]
+    assert found.shape == tuple(bus.golden["raw/bus/shape"][1:])
+    assert np.abs(found[:4, ::37] - golden[:4]).max() / 640 < 1e-4
+    assert np.abs(found[4:, ::37] - golden[4:]).max() < 1e-4
+    assert np.abs(found[4:].max(axis=1) - bus.golden["raw/bus/score_max"]).max() < 1e-4
 
 
 @pytest.mark.drill
@@ -230,14 +242,7 @@ def test_the_head_of_the_reference(oracle: Path, published: Path) -> None:
     reason="single precision: faces are 0.13 px and 0.0002 off here, and the golden itself 0.14 px and 0.0002 from the "
     "same network in double precision. Running it unfused, with channels last or without oneDNN moves them as far"
 )
-def test_the_boxes_of_the_reference(oracle: Path, published: Path) -> None:
-    golden = np.load(oracle / "goldens" / "yolo.npz")
-    for boxes, chosen in _beside_the_reference(oracle, PersonFaceDetector(published), golden):
-        assert np.abs(boxes.xyxy - golden["det/bus/xyxy"][chosen]).max() / 1080 < 1e-4
-        assert np.abs(boxes.confidence - golden["det/bus/conf"][chosen]).max() < 1e-4
-
-
-def _beside_the_reference(oracle: Path, detector: PersonFaceDetector, golden: Any) -> list[tuple[Boxes, np.ndarray]]:
-    """Our persons and our faces in the picture of the bus, each with which of the golden's boxes are of that kind."""
-    (found,) = detector.detect_people([photo(oracle / "data" / "bus.png")])
-    return [(boxes, golden["det/bus/cls"] == kind) for boxes, kind in ((found.persons, 0), (found.faces.boxes, 1))]
+def test_the_boxes_of_the_reference(bus: Bus) -> None:
+    for boxes, chosen in bus.kinds():
+        assert np.abs(boxes.xyxy - bus.golden["det/bus/xyxy"][chosen]).max() / 1080 < 1e-4
+        assert np.abs(boxes.confidence - bus.golden["det/bus/conf"][chosen]).max() < 1e-4
