@@ -110,6 +110,11 @@ class Deployment:
             "SENTINEL_STEP_CHANNEL": channel,
         }
 
+    def become(self, environment: Mapping[str, str]) -> None:
+        """The control plane of the deployment whose environment this is, with the database that is here."""
+        self.artifacts, self.profile = environment["SENTINEL_ARTIFACTS"], environment["SENTINEL_PROFILE"]
+        self.on_batch = environment
+
     @property
     def job_home(self) -> Path:
         return self.home / "home of jobs"

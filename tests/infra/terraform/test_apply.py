@@ -1,4 +1,4 @@
-"""`terraform apply` against the local AWS, the code against what it made, and `destroy`, which leaves nothing."""
+"""`terraform apply` against the local AWS, sensor and launcher against what it made, and `destroy`, which leaves nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import dagster as dg
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from resources.settings import Settings
+from sentinel_assets.definitions import definitions
+from sentinel_assets.partitions import videos
+from tests.builders.deployment import Deployment
 from tests.builders.terraform import CHECKOUT, Workspace, workspace
-from tests.infra.terraform.stand_in import OVERRIDES
+from tests.infra.terraform.stand_in import WITH_DATABASE, files
+
+if TYPE_CHECKING:
+    from infra.local.postgres import Server
 
 _IMAGE = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/sentinel@sha256:" + "0" * 64
 
@@ -46,24 +54,36 @@ def own_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.drill
-def test_apply_use_destroy(own_aws: None, tmp_path: Path) -> None:
-    made = workspace(tmp_path, OVERRIDES, backend=True)
-    variables = {
-        "certificate_arn": _certificate(),
-        "control_plane_image": _IMAGE,
-        "worker_image": _IMAGE,
-        "alarm_emails": ["on-call@example.com"],
-        "operator_cidrs": ["10.8.0.0/16"],
-        "spot": True,
-        "deletion_protection": False,
-    }
-    (made.folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
-    made.must("apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
-    outputs = {name: one["value"] for name, one in json.loads(made.must("output", "-json")).items()}
-    _holds_no_password(made)
-    _uploads_are_announced(outputs)
-    _jobs_run(outputs)
-    boto3.resource("s3").Bucket(outputs["footage_bucket"]).object_versions.delete()
+def test_apply_use_destroy(
+    own_aws: None, postgres: Server, database_url: str, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Deployment.made(tmp_path / "control plane", postgres, database_url, "permissive") as control_plane:
+        image = {
+            "PYTHONPATH": str(CHECKOUT),
+            "SENTINEL_HOME": str(control_plane.job_home),
+            "SENTINEL_WEIGHTS": str(Settings.from_env().weights),
+        }
+        made = workspace(tmp_path, files(image, with_database=bool(os.environ.get(WITH_DATABASE))), backend=True)
+        variables = {
+            "certificate_arn": _certificate(),
+            "control_plane_image": _IMAGE,
+            "worker_image": _IMAGE,
+            "alarm_emails": ["on-call@example.com"],
+            "operator_cidrs": ["10.8.0.0/16"],
+            "profile": control_plane.profile,
+            "spot": True,
+            "deletion_protection": False,
+        }
+        (made.folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
+        made.must("apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
+        outputs = {name: one["value"] for name, one in json.loads(made.must("output", "-json")).items()}
+        _holds_no_password(made)
+        _jobs_run(outputs)
+        control_plane.become(outputs["environment"])
+        for name, value in control_plane.environment.items():
+            monkeypatch.setenv(name, value)
+        request = _upload_is_seen(outputs, control_plane, people)
+        _gpu_step_runs(outputs, control_plane, request)
     made.must("destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
     _is_empty(made)
 
@@ -92,19 +112,46 @@ def _holds_no_password(made: Workspace) -> None:
     assert value["password"] not in (made.folder / "terraform.tfstate").read_text()
 
 
-def _uploads_are_announced(outputs: dict[str, Any]) -> None:
-    """A video is, a table is not."""
-    s3, sqs = boto3.client("s3"), boto3.client("sqs")
-    for key in ("artifacts/detections/1.parquet", "videos/1/original.mp4"):
-        s3.put_object(Bucket=outputs["footage_bucket"], Key=key, Body=b"x")
-    keys: list[str] = []
-    deadline = time.monotonic() + 60
-    while not keys:
-        assert time.monotonic() < deadline
-        answer = sqs.receive_message(QueueUrl=outputs["upload_queue_url"], WaitTimeSeconds=2, MaxNumberOfMessages=10)
-        bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
-        keys += [record["s3"]["object"]["key"] for body in bodies for record in body.get("Records", [])]
-    assert [key.replace("%2F", "/") for key in keys] == ["videos/1/original.mp4"]
+def _upload_is_seen(outputs: dict[str, Any], control_plane: Deployment, clip: Path) -> dg.RunRequest:
+    """Bucket, notification, queue, sensor: a table announces nothing, a video becomes a partition and one run."""
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=outputs["footage_bucket"], Key="artifacts/detections/1.parquet", Body=b"x")
+    s3.upload_file(str(clip), outputs["footage_bucket"], "videos/7/people.mp4")
+    location = definitions(Settings.from_env())
+    resources = location.resources or {}
+    with control_plane.instance() as instance:
+        result = location.resolve_sensor_def("uploads")(
+            dg.build_sensor_context(
+                instance=instance,
+                definitions=location,
+                sensor_name="uploads",
+                resources={name: resources[name] for name in ("upload_queue", "footage")},
+            )
+        )
+        assert isinstance(result, dg.SensorResult)
+        (request,) = result.run_requests or []
+        assert (request.partition_key, request.tags["sentinel/origin"]) == ("7", "upload")
+        (partitions,) = result.dynamic_partitions_requests or []
+        instance.add_dynamic_partitions(str(videos.name), list(partitions.partition_keys))
+        for event in result.asset_events:
+            instance.report_runless_asset_event(event)
+    assert outputs["environment"]["SENTINEL_UPLOAD_QUEUE"] == outputs["upload_queue_url"]
+    return request
+
+
+def _gpu_step_runs(outputs: dict[str, Any], control_plane: Deployment, request: dg.RunRequest) -> None:
+    """In a run of that partition: a job on the applied queue, by the applied definition, its table in the bucket."""
+    assert request.partition_key is not None
+    done = control_plane.materialize(request.partition_key, "key:detections")
+    assert done.returncode == 0, done.stderr
+    batch = boto3.client("batch")
+    found = batch.list_jobs(jobQueue=outputs["batch_queue"], jobStatus="SUCCEEDED")["jobSummaryList"]
+    jobs = batch.describe_jobs(jobs=[job["jobId"] for job in found])["jobs"]
+    (job,) = [job for job in jobs if "batch_step.worker" in job["container"]["command"]]
+    assert (job["jobDefinition"], job["shareIdentifier"]) == (outputs["job_definition"], "uploads")
+    assert job["container"]["logConfiguration"]["options"]["awslogs-group"] == outputs["job_log_group"]
+    assert control_plane.artifacts == outputs["environment"]["SENTINEL_ARTIFACTS"]
+    assert control_plane.table("detections", request.partition_key)["confidence"].gt(0).any()
 
 
 def _jobs_run(outputs: dict[str, Any]) -> None:

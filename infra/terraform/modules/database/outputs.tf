@@ -1,6 +1,6 @@
 output "identifier" {
   description = "For metrics."
-  value       = aws_db_instance.this.identifier
+  value       = local.instance.identifier
 }
 
 output "secret_arn" {
