@@ -1,4 +1,4 @@
-"""`terraform apply` against the local AWS, what it made used by sensor and launcher, and `destroy`, which leaves nothing."""
+"""`terraform apply` against the local AWS; sensor and launcher use what it made; `destroy` leaves nothing."""
 
 from __future__ import annotations
 
