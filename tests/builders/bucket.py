@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from moto.sqs.models import sqs_backends
+
+from infra.local.batch.settings import ACCOUNT
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,27 @@ class UploadBucket:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         answer = boto3.client("sqs").get_queue_attributes(QueueUrl=queue or self.queue, AttributeNames=names)
         return sum(int(answer["Attributes"][name]) for name in names)
+
+    def unseen(self) -> int:
+        """Messages that are in nobody's hands."""
+        name = "ApproximateNumberOfMessages"
+        answer = boto3.client("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    def bodies(self, queue: str) -> list[str]:
+        """Of all messages there; they are in our hands from then on."""
+        sqs, found = boto3.client("sqs"), []
+        while more := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            found += [message["Body"] for message in more]
+        return found
+
+    def deliver_again(self) -> int:
+        """As if the visibility timeout of all messages in somebody's hands was over; how many there are."""
+        queue = sqs_backends[ACCOUNT][boto3.client("sqs").meta.region_name].queues[self.queue.rpartition("/")[2]]
+        held = [message for message in queue._messages if not message.visible]
+        for message in held:
+            message.change_visibility(0)
+        return len(held)
 
 
 def _arn(sqs: Any, url: str) -> str:

@@ -1,0 +1,87 @@
+"""A code location with the deployment's own sensors, rows and records around an analysis that looks at no pixel: of a
+video it publishes one event, which says what its content was.
+
+What `holding` holds waits before it publishes, so that a test may act in the meantime.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.launcher.base import LaunchRunContext, RunLauncher
+from dagster._serdes import ConfigurableClass
+from dagster._serdes.config_class import ConfigurableClassData
+
+from resources.provided import AnalysisLog, Footage, WarehouseResource
+from resources.settings import Settings
+from resources.upload_queue import UploadQueue
+from sensors.failures import failures
+from sensors.uploads import uploads_sensor
+from sentinel_assets.assets.video import video
+from sentinel_assets.checks import every_failed_video_was_redone
+from sentinel_assets.partitions import videos
+from sentinel_assets.wiring import record_failure, stage_run
+from tests.builders.events import RECIPES, event_rows
+from tests.builders.holding import is_held
+
+
+@dg.asset(partitions_def=videos, deps=[video], hooks={record_failure})
+def events(context: dg.AssetExecutionContext, footage: Footage, analysis_log: AnalysisLog) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """As the stage of that name begins, reads, publishes and fails."""
+    with stage_run(context, analysis_log) as run:
+        with footage.store.local_copy(run.partition) as path:
+            content = path.read_bytes()
+        while is_held(Settings.from_env().home, content):
+            time.sleep(0.05)
+        rows = event_rows(1, description=content.decode())
+        analysis_log.publish(run.partition, context.run_id, rows, recipes=RECIPES, content=run.content)
+        return dg.MaterializeResult(metadata={"content": content.decode()})
+
+
+class HandedOver(RunLauncher, ConfigurableClass):
+    """Leaves a run to whoever looks for runs that are starting: `services.run_all`, which lives apart from the daemon
+    as a run's process does, and starts in no time."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        return cls(inst_data=inst_data, **config_value)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        pass
+
+    def terminate(self, run_id: str) -> bool:
+        return False
+
+
+def _definitions(settings: Settings) -> dg.Definitions:
+    warehouse, footage = WarehouseResource(), Footage(base=settings.artifacts)
+    analysis = dg.define_asset_job("analysis", selection=[events])
+    return dg.Definitions(
+        assets=[video, events],
+        asset_checks=[every_failed_video_was_redone],
+        jobs=[analysis],
+        sensors=[uploads_sensor(analysis), failures],
+        resources={
+            "upload_queue": UploadQueue(url=settings.cloud.require("upload_queue")),
+            "footage": footage,
+            "warehouse": warehouse,
+            "analysis_log": AnalysisLog(warehouse=warehouse, footage=footage),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+defs = _definitions(Settings.from_env())
