@@ -4,6 +4,7 @@ warehouse, which no job reaches.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,7 @@ def job_environment(settings: Settings) -> dict[str, str]:
         variable("artifacts"): settings.artifacts,
         "SENTINEL_DEPLOYMENT": settings.deployment,
         "SENTINEL_PROFILE": settings.profile,
+        "SENTINEL_SAMPLING": os.environ.get("SENTINEL_SAMPLING", ""),
         "SENTINEL_SAMPLE_RATE": str(settings.sample_rate_hz),
         "SENTINEL_SHOW_FACES": str(int(settings.show_faces)),
         "SENTINEL_ACCEPT_TRUNCATED": str(int(settings.accept_truncated)),

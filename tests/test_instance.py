@@ -13,6 +13,7 @@ from batch_step.run_launcher import ProcessRunLauncher
 from resources.settings import Settings
 from sentinel_assets import instance as dagster_instance
 from sentinel_assets.definitions import defs
+from sentinel_assets.gpu_steps import job_environment
 from sentinel_assets.workplace import open_workplace
 
 
@@ -58,3 +59,13 @@ def test_gpu_steps_share_a_pool() -> None:
     }
     assert pooled >= {"detections", "poses"}
     assert not pooled & {"behaviors", "events"}
+
+
+def test_a_job_samples_as_this_process_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or its outputs would bear a recipe that did not make them."""
+    monkeypatch.setenv("SENTINEL_SAMPLING", "adaptive")
+    monkeypatch.setenv("SENTINEL_SAMPLE_RATE", "2")
+    assert job_environment(Settings.from_env()).items() >= {
+        ("SENTINEL_SAMPLING", "adaptive"),
+        ("SENTINEL_SAMPLE_RATE", "2.0"),
+    }
