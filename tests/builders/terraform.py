@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOT = CHECKOUT / "infra" / "terraform"
 _FINDER = CHECKOUT.parent / "shared" / "find-terraform-plugins"
+
+_ATTEMPTS = 3  # it walks the whole disk, and fails without a word where another process deletes a folder under it
 
 # Mock providers have no ephemeral resources (Terraform 1.11), so the file that has one is another one there.
 STATIC_PASSWORD = {"modules/database/password.tf": 'locals {\n  password = "not-a-password"\n}\n'}
@@ -44,8 +47,9 @@ class Workspace:
         return done.stdout
 
 
+@cache
 def plugin_folder() -> str:
-    """For `init -plugin-dir`; skips where this machine has no terraform or no plugin."""
+    """For `init -plugin-dir`; skips where this machine has no terraform or no plugin. Looked for once."""
     if shutil.which("terraform") is None:
         pytest.skip("no terraform on this machine")
     given = os.environ.get("SENTINEL_TERRAFORM_PLUGINS")
@@ -53,10 +57,13 @@ def plugin_folder() -> str:
         return given
     if not _FINDER.exists():
         pytest.skip("no folder of provider plugins (SENTINEL_TERRAFORM_PLUGINS)")
-    found = subprocess.run([_FINDER], capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip(found.stderr.strip())
-    return found.stdout.strip()
+    for _ in range(_ATTEMPTS):
+        found = subprocess.run([_FINDER], capture_output=True, text=True, check=False)
+        if found.returncode == 0:
+            return found.stdout.strip()
+        if found.stderr:
+            break
+    pytest.skip(found.stderr.strip() or f"{_FINDER} failed {_ATTEMPTS} times without a word")
 
 
 def workspace(folder: Path, replaced: dict[str, str], *, backend: bool = False) -> Workspace:

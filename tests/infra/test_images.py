@@ -8,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,38 @@ def test_an_image_is_not_root_and_says_how_it_is(stage: str) -> None:
 
 def test_the_base_image_is_given_by_whoever_builds() -> None:
     """No digest was invented: the argument has no default, and every stage comes from it."""
-    assert re.findall(r"^ARG PYTHON_IMAGE.*$", DOCKERFILE, re.MULTILINE) == ["ARG PYTHON_IMAGE"]
+    assert set(re.findall(r"^ARG PYTHON_IMAGE.*$", DOCKERFILE, re.MULTILINE)) == {"ARG PYTHON_IMAGE"}
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}", "base", "base"]
+
+
+@pytest.mark.parametrize(
+    ("image", "is_taken"),
+    [
+        ("python:3.12-slim-bookworm@sha256:" + "0a" * 32, True),
+        ("python:3.12-slim-bookworm", False),
+        ("python@sha256:0a", False),
+        ("", False),
+    ],
+)
+def test_a_base_image_without_its_digest_is_refused(image: str, is_taken: bool) -> None:
+    """By the first command of the build, which says what to give."""
+    command = _stage("base").split("\nRUN ")[1].partition("\nENV ")[0]
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env={"PYTHON_IMAGE": image},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) is is_taken
+    assert ("names no digest: give python:3.12-slim-bookworm@sha256:" in done.stderr) is not is_taken
 
 
 def test_torch_is_in_the_worker_alone_and_weights_in_none() -> None:
     assert "pip install --constraint constraints.txt --editable .\n" in _stage("control-plane")
-    assert "pip install --constraint constraints.txt --editable '.[cpu]'\n" in _stage("worker")
+    assert "pip install --constraint constraints.txt --editable '.[gpu]'\n" in _stage("worker")
+    extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras["cpu"]) <= set(extras["gpu"])
     assert "models pull" not in DOCKERFILE
     constraints = (CHECKOUT / "constraints.txt").read_text()
     assert re.search(r"^torch==", constraints, re.MULTILINE)
