@@ -26,15 +26,16 @@ class VideoLog(Protocol):
 
 @dataclass
 class NotedLog:
-    """A VideoLog for one stage on a job."""
+    """A VideoLog for one stage on a job, whose part of the video's 0..100 ends at `last`."""
 
     context: dg.AssetExecutionContext
+    last: float
     _sent_at: float = field(default=0.0, init=False)
 
     def progress(self, partition: str, run_id: str, percent: float, stage: str) -> None:
         now = time.monotonic()
-        if self._sent_at and now - self._sent_at < _INTERVAL_S:
-            return
+        if self._sent_at and now - self._sent_at < _INTERVAL_S and percent < self.last:
+            return  # but never of the last word: nothing would come after it to bring the row up to it
         self._sent_at = now
         note = {"progress": percent, "stage": stage, "partition": partition, "run_id": run_id}
         send_note(self.context, f"video {partition}: {percent:.0f}%, {stage}", note)

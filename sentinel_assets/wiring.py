@@ -200,7 +200,8 @@ def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[S
     with acting_on_errors():
         if not in_job():  # else whoever launched this step has
             announce(name, context.partition_key, context.run, log)
-        run = StageRun(context, NotedLog(context) if in_job() else log, name, log.name_of(context.partition_key))
+        told = NotedLog(context, PROGRESS[name][1]) if in_job() else log
+        run = StageRun(context, told, name, log.name_of(context.partition_key))
         run.progress(0.0)
         yield run
 
