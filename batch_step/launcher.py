@@ -17,7 +17,8 @@ from batch_step.errors import ReferenceInvalid
 from batch_step.jobs import BatchJobs
 from batch_step.limits import MAX_PRIORITY
 from batch_step.reference import CodeVersion, packages_of
-from batch_step.step_launch import StepLaunch, Terms
+from batch_step.step_launch import StepLaunch
+from batch_step.terms import Terms
 
 TAG = "batch_step/"
 PRIORITY_TAG, BACKFILL_TAG = "dagster/priority", "dagster/backfill"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sentinel_assets.vision.errors import WeightsMismatch
 
 if TYPE_CHECKING:
-    from resources.weights import ModelEntry
+    from resources.model_entries import ModelEntry
 
 ASIDE = ".mismatch"
 """At the end of the name of a file that was not what the catalogue says."""

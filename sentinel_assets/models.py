@@ -14,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from resources.model_entries import ModelEntry
 from resources.settings import Settings
-from resources.weights import CATALOGUE, INSTEAD, MIRROR, Catalogue, ModelEntry
+from resources.weights import CATALOGUE, INSTEAD, MIRROR, Catalogue
 from sentinel_assets.vision.errors import ModelError
 from sentinel_assets.vision.protocols import (
     AttributeModel,

@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from resources.model_entries import ModelEntry
     from resources.settings import Settings
     from resources.verdicts import Verdict
     from resources.warehouse import Event, SearchHit, Video
-    from resources.weights import Catalogue, ModelEntry
+    from resources.weights import Catalogue
     from sentinel_assets.analysis import Outcome
     from sentinel_assets.development import System
 
