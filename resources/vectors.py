@@ -117,9 +117,7 @@ class VectorSpaces:
         """
         space = next((one for one in self.listed() if one.recipe == recipe), None)
         if space is None:
-            raise StoreRejected(
-                f"there is no vector of recipe {recipe}", where=self._database.where, remedy="`sentinel vectors` lists"
-            )
+            raise self._unknown(recipe)
         self._database.run(lambda connection: _make_indexes(connection, space.dimension))
 
         def write(connection: Connection) -> Space:
@@ -155,7 +153,7 @@ class VectorSpaces:
     def drop(self, recipe: str) -> int:
         """Delete the vectors of a recipe that were set aside; how many. Those that rows carry stay with their rows.
 
-        Raises StoreRejected where search answers from it.
+        Raises StoreRejected where search answers from it, or there is none of it.
         """
 
         def write(connection: Connection) -> int:
@@ -166,6 +164,10 @@ class VectorSpaces:
                     raise StoreRejected(
                         f"search answers from recipe {recipe}", where=self._database.where, remedy="Switch it first"
                     )
+                if not connection.execute(
+                    "SELECT FROM embedding_spaces WHERE embedding_recipe = %s", [recipe]
+                ).rowcount:
+                    raise self._unknown(recipe)
                 gone = connection.execute("DELETE FROM vectors WHERE embedding_recipe = %s", [recipe]).rowcount
                 connection.execute("UPDATE search_pin SET previous = NULL WHERE previous = %s", [recipe])
                 connection.execute(
@@ -176,6 +178,13 @@ class VectorSpaces:
                 return gone
 
         return self._database.run(write)
+
+    def _unknown(self, recipe: str) -> StoreRejected:
+        return StoreRejected(
+            f"there is no vector of recipe {recipe}",
+            where=self._database.where,
+            remedy="`sentinel vectors` lists the recipes that there are vectors of",
+        )
 
 
 def dimension_of(connection: Connection, recipe: str) -> int:

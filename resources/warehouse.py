@@ -36,6 +36,7 @@ __all__ = ["Event", "SearchFilter", "SearchHit", "Video", "Warehouse", "connect"
 _DATABASE = "sentinel"
 _PGVECTOR = (0, 8)  # the first with iterative index scans, without which a filtered search loses hits
 _HOLD_LOCK = 0x5E47  # first key of the advisory locks that `hold_video` takes, ours alone by convention
+_UPGRADE_LOCK = 0x5E49  # likewise of `hold_upgrades`
 
 _VIDEO = sql.SQL(
     "SELECT v.*, CASE WHEN v.completed_at IS NOT NULL THEN (SELECT count(*) FROM events e WHERE e.video_id = v.id) END "
@@ -365,8 +366,19 @@ class Warehouse:
     def hold_video(self, partition_key: str) -> Iterator[None]:
         """One at a time for each video: waits for whoever holds it, on whatever machine. Let go of at the latest when
         this process ends."""
+        with self._held(_HOLD_LOCK, partition_key):
+            yield
+
+    @contextmanager
+    def hold_upgrades(self) -> Iterator[None]:
+        """One planner of upgrades at a time, likewise: two would each request what neither has seen of the other."""
+        with self._held(_UPGRADE_LOCK, "upgrades"):
+            yield
+
+    @contextmanager
+    def _held(self, first: int, second: str) -> Iterator[None]:
         query = "SELECT pg_advisory_lock(%s, hashtext(%s))"
-        with self._database.apart(lambda connection: connection.execute(query, [_HOLD_LOCK, partition_key])):
+        with self._database.apart(lambda connection: connection.execute(query, [first, second])):
             yield
 
     def _update_video(self, statement: str, *, patience_s: float | None = None, key: str, **values: Any) -> None:

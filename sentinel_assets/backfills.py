@@ -23,7 +23,7 @@ from sentinel_assets.freshness import DEPENDENCIES
 from sentinel_assets.planning import Plan
 from sentinel_assets.vision.errors import SentinelError
 
-UPGRADE, CANARY, APPROVED = "sentinel/upgrade", "sentinel/canary", "sentinel/approved"
+UPGRADE, CANARY = "sentinel/upgrade", "sentinel/canary"
 PRIORITY = -10
 """Of the newest videos' runs; uploads have 10."""
 LARGEST = 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -65,10 +65,17 @@ class Offer:
 
 
 def upgrade(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> Offer:
-    """Plan the order, and unless it is a dry run request its backfills.
+    """Plan the order, and unless it is a dry run request its backfills; of several orders at once one after the other.
 
     Raises SentinelError where a canary awaits approval, or a budget is set and the price is not known.
     """
+    if order.dry_run:
+        return _offer(instance, warehouse, order)
+    with warehouse.hold_upgrades():
+        return _begun(instance, _offer(instance, warehouse, order), order)
+
+
+def _offer(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> Offer:
     current = digests()
     fleet = read_fleet(instance, current, filming_digests(warehouse.addresses()))
     whole = plan(fleet, order.asset, missing=order.missing, without=being_redone(instance))
@@ -77,13 +84,15 @@ def upgrade(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) ->
     chosen = whole.first(order.canary) if order.canary else whole
     if order.budget is not None:
         chosen = _within(chosen, order.budget, measures, current, footage)
-    offer = Offer(chosen, len(whole.work), _prices(chosen, measures, current, footage))
-    if order.dry_run or not chosen.work:
+    return Offer(chosen, len(whole.work), _prices(chosen, measures, current, footage))
+
+
+def _begun(instance: dg.DagsterInstance, offer: Offer, order: Order) -> Offer:
+    if not offer.plan.work:
         return offer
     if not order.canary:
-        require_approval(instance, chosen, approve=order.approve)
-    ids = begin(instance, chosen, canary=order.canary is not None)
-    return Offer(offer.plan, offer.all_videos, offer.prices, tuple(ids))
+        require_approval(instance, offer.plan, approve=order.approve)
+    return replace(offer, backfills=tuple(begin(instance, offer.plan, canary=order.canary is not None)))
 
 
 def _prices(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 
+from resources.warehouse import Warehouse
 from sentinel_assets.backfills import CANARY, UPGRADE, begin, begun, being_redone, cancel, require_approval
 from sentinel_assets.planning import Plan
+from sentinel_assets.upgrading import Order, upgrade
 from sentinel_assets.vision.errors import SentinelError
+from tests.builders.systems import eventually
 
 VIDEOS = [str(number) for number in range(1, 451)]
 PLAN = Plan("events", "a" * 12, tuple((video, ("embeddings", "events")) for video in reversed(VIDEOS)))
@@ -78,6 +83,24 @@ def test_a_canary_is_finished_and_approved_before_the_rest(instance: dg.DagsterI
 
 def test_an_upgrade_without_a_canary_needs_no_approval(instance: dg.DagsterInstance) -> None:
     require_approval(instance, PLAN, approve=False)
+
+
+def test_two_who_order_at_once_request_one_backfill(instance: dg.DagsterInstance, database_url: str) -> None:
+    """The second waits until the first has planned, and finds the videos being redone."""
+    order = Order("detections", missing=True)
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with (
+        Warehouse(database_url) as warehouse,
+        psycopg.connect(database_url, autocommit=True) as looking,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        with warehouse.hold_upgrades():
+            orders = [pool.submit(upgrade, instance, warehouse, order) for _ in range(2)]
+            eventually(lambda: looking.execute(waiting).fetchone() == (2,), "both wait")
+            assert begun(instance) == []
+        ids = [order.result().backfills for order in orders]
+    assert sorted(map(len, ids)) == [0, 3]
+    assert len(begun(instance)) == 3
 
 
 def test_commands_say_what_they_would_do(machine: object) -> None:

@@ -5,14 +5,11 @@ What `holding` holds waits before it publishes, so that a test may act in the me
 """
 
 import time
-from collections.abc import Mapping
-from typing import Any, Self
 
 import dagster as dg
-from dagster._core.launcher.base import LaunchRunContext, RunLauncher
-from dagster._serdes import ConfigurableClass
-from dagster._serdes.config_class import ConfigurableClassData
+from dagster._core.launcher.base import LaunchRunContext
 
+from batch_step.run_launcher import ProcessRunLauncher
 from resources.provided import AnalysisLog, Footage, WarehouseResource
 from resources.settings import Settings
 from resources.upload_queue import UploadQueue
@@ -39,25 +36,9 @@ def events(context: dg.AssetExecutionContext, footage: Footage, analysis_log: An
         return dg.MaterializeResult(metadata={"content": content.decode()})
 
 
-class HandedOver(RunLauncher, ConfigurableClass):
+class HandedOver(ProcessRunLauncher):
     """Leaves a run to whoever looks for runs that are starting: `services.run_all`, which lives apart from the daemon
     as a run's process does, and starts in no time."""
-
-    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        self._inst_data = inst_data
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        return self._inst_data
-
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        return cls(inst_data=inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         pass

@@ -59,6 +59,14 @@ def write_mivolo(path: Path, seed: int = 0, **changes: Any) -> Path:
 def write_person_face(
     path: Path, names: Mapping[int, str] | None = None, seed: int = 0, *, architecture: str = "yolov8n.yaml"
 ) -> Path:
+    """The file of a `person_face` checkpoint."""
+    torch.save(person_face(names, seed, architecture=architecture), path)
+    return path
+
+
+def person_face(
+    names: Mapping[int, str] | None = None, seed: int = 0, *, architecture: str = "yolov8n.yaml"
+) -> dict[str, Any]:
     """A small YOLOv8 of two classes in the structure of `yolov8x_person_face.pt`; it sees people in many places."""
     from sentinel_assets.vision.models import ultralytics_loader  # noqa: F401, I001 - its switches come before ultralytics
     from ultralytics.nn.tasks import DetectionModel
@@ -76,5 +84,4 @@ def write_person_face(
     network.names = dict(names or {0: "person", 1: "face"})
     network.requires_grad_(False)
     arguments = {"task": "detect", "imgsz": 1280, "single_cls": False}
-    torch.save({"epoch": -1, "model": network.half(), "ema": None, "train_args": arguments, "version": "8.0.134"}, path)
-    return path
+    return {"epoch": -1, "model": network.half(), "ema": None, "train_args": arguments, "version": "8.0.134"}

@@ -152,6 +152,8 @@ def test_old_vectors_are_dropped_by_a_command_and_never_those_of_search(warehous
     warehouse.spaces.switch(NEW)
     assert warehouse.spaces.drop(OLD) == VIDEOS * EVENTS
     assert [one.recipe for one in warehouse.spaces.listed()] == [NEW]
+    with pytest.raises(StoreRejected, match="no vector of recipe m1"):
+        warehouse.spaces.drop(OLD)
     assert recall(warehouse, NEW) == 1
     with pytest.raises(StoreRejected, match="never switched"):
         warehouse.spaces.back()

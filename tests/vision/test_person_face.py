@@ -19,7 +19,7 @@ from sentinel_assets.vision.models.person_face import PersonFaceDetector
 from sentinel_assets.vision.models.ultralytics_loader import load_yolo
 from sentinel_assets.vision.protocols import Boxes, Faces, Image, People
 from sentinel_assets.vision.tables import DETECTIONS
-from tests.builders.networks import write_person_face
+from tests.builders.networks import person_face, write_person_face
 from tests.builders.oracles import made_checkpoint
 from tests.builders.photos import photo
 
@@ -117,11 +117,11 @@ def test_a_file_that_is_no_such_checkpoint_is_refused(tmp_path: Path, weights_fi
     ],
 )
 def test_what_the_reference_loads_is_loaded(
-    tmp_path: Path, weights_file: Path, change: Callable[[dict[str, Any]], dict[str, Any]], refused: str | None
+    tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], refused: str | None
 ) -> None:
     """A file without names loads there, too, with 999 made-up ones: in it nobody would ever be found."""
     path = tmp_path / "model.pt"
-    torch.save(change(torch.load(weights_file, weights_only=False)), path)
+    torch.save(change(person_face()), path)
     if refused:
         with pytest.raises(ModelError, match=refused):
             PersonFaceDetector(path)
