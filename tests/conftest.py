@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -81,7 +82,12 @@ def weights() -> Callable[[str], Path]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder for the PostgreSQL of this test run; the workers of pytest-xdist inherit the variable."""
+    """One folder for the PostgreSQL of this test run; the workers of pytest-xdist inherit the variable.
+
+    A script that starts us in its background has us ignore SIGINT, and so would all that tests start and interrupt.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ[_POSTGRES_FOLDER] = str(new_folder("sentinel-tests-"))
 
