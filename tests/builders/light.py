@@ -32,7 +32,7 @@ def events(context: dg.AssetExecutionContext, footage: Footage, analysis_log: An
         while is_held(Settings.from_env().home, content):
             time.sleep(0.05)
         rows = event_rows(1, description=content.decode())
-        analysis_log.publish(run.partition, context.run_id, rows, recipes=RECIPES, content=run.content)
+        analysis_log.publish(run.partition, context.run_id, rows, recipes=RECIPES, content=run.content, beside={})
         return dg.MaterializeResult(metadata={"content": content.decode()})
 
 

@@ -75,8 +75,10 @@ def services(folder: Path) -> Iterator[Services]:
         yield made
     finally:
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.close()
         process.wait(60)
+        process.stdout.close()
 
 
 @dataclass

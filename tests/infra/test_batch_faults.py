@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import urllib.error
-from typing import TYPE_CHECKING
+from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 
+from infra.local.aws import LocalAws
 from infra.local.batch.faults import (
     NO_INSTANCES,
     PULL_DENIED,
@@ -29,9 +30,6 @@ from infra.local.batch.faults import (
     to_json,
 )
 from tests.builders.queues import CommandQueue, create_environment
-
-if TYPE_CHECKING:
-    from infra.local.aws import LocalAws
 
 _SPOT_STRATEGY = {
     "attempts": 3,
@@ -97,20 +95,37 @@ def test_an_image_that_cannot_be_pulled(
     assert (job["status"], len(job["attempts"])) == (status, attempts)
 
 
-def test_throttled_calls_are_answered_429(aws: LocalAws, queue: CommandQueue) -> None:
-    """Which botocore tries again by itself; without that, the caller sees TooManyRequestsException."""
-    number = aws.faults.add(Throttle(every=2, operations="Describe*"))
-    bare = boto3.client("batch", config=Config(retries={"total_max_attempts": 1, "mode": "standard"}))
-    for _ in range(2):
-        bare.describe_jobs(jobs=["x"])
-        with pytest.raises(bare.exceptions.ClientError, match="TooManyRequestsException") as raised:
+def test_throttled_calls_are_answered_429() -> None:
+    """Which botocore tries again by itself; without that, the caller sees TooManyRequestsException.
+
+    A server of its own: who still asks after a job of an earlier test would be throttled, and counted, too.
+    """
+    with LocalAws() as aws:
+        number = aws.faults.add(Throttle(every=2, operations="Describe*"))
+        bare = _batch_client(aws, attempts=1)
+        for _ in range(2):
             bare.describe_jobs(jobs=["x"])
-        assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
-    retrying = boto3.client("batch", config=Config(retries={"total_max_attempts": 3, "mode": "standard"}))
-    answers = [retrying.describe_jobs(jobs=["x"])["ResponseMetadata"]["RetryAttempts"] for _ in range(2)]
-    assert answers == [0, 1]
-    assert aws.faults.used(number) == 3
-    bare.list_jobs(jobQueue="queue")  # is not a Describe
+            with pytest.raises(bare.exceptions.ClientError, match="TooManyRequestsException") as raised:
+                bare.describe_jobs(jobs=["x"])
+            assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+        retrying = _batch_client(aws, attempts=3)
+        answers = [retrying.describe_jobs(jobs=["x"])["ResponseMetadata"]["RetryAttempts"] for _ in range(2)]
+        assert answers == [0, 1]
+        assert aws.faults.used(number) == 3
+        with pytest.raises(bare.exceptions.ClientError, match="JobQueue queue not found"):
+            bare.list_jobs(jobQueue="queue")  # is not a Describe, or it had been throttled
+        assert aws.faults.used(number) == 3
+
+
+def _batch_client(aws: LocalAws, *, attempts: int) -> Any:
+    return boto3.client(
+        "batch",
+        endpoint_url=aws.url,
+        region_name=aws.settings.region,
+        aws_access_key_id=aws.access_key,
+        aws_secret_access_key=aws.access_key,
+        config=Config(retries={"total_max_attempts": attempts, "mode": "standard"}),
+    )
 
 
 def test_a_late_log_stream_comes_with_all_its_lines(aws: LocalAws, queue: CommandQueue) -> None:
