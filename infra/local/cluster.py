@@ -76,6 +76,9 @@ class Cluster:
                 password_file,
             ]
             command += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", _LOCALE, "--no-instructions"]
+            # Iterations slow down whoever guesses a weak password. Ours is random, and Dagster connects hundreds of
+            # times in a run: 4 ms each instead of 9.
+            command += ["--set", "scram_iterations=1"]
             command += [] if sync else ["--no-sync"]
             done = self._run(command)
             if done.returncode:

@@ -151,6 +151,8 @@ def test_only_the_holder_of_the_password_gets_in_and_only_over_loopback(folder: 
                 or ("",) * 4
             )
             extension = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
+            stored = connection.execute("SELECT left(rolpassword, 16) FROM pg_authid WHERE rolcanlogin").fetchall()
+        assert stored == [("SCRAM-SHA-256$1:",)]  # one iteration: 192 random bits need no more
         assert version.startswith("16.")
         assert (addresses, sockets, encoding) == ("127.0.0.1", "", "UTF8")
         assert extension is not None
