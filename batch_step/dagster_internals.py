@@ -47,6 +47,9 @@ with warnings.catch_warnings():
     from dagster._core.execution.plan.state import KnownExecutionState
     from dagster._core.execution.plan.utils import RetryRequestedFromPolicy
     from dagster._core.execution.retries import RetryMode
+    from dagster._core.executor.child_process_executor import (
+        _execute_command_in_child_process as execute_command_in_child_process,
+    )
     from dagster._utils.interrupts import capture_interrupts
     from dagster_shared.record import replace as replace_record
 
@@ -71,6 +74,7 @@ __all__ = [
     "compute_logical_data_version",
     "create_execution_plan",
     "dagster_event_sequence_for_step",
+    "execute_command_in_child_process",
     "external_instance_from_step_run_ref",
     "get_code_version",
     "get_input_provenance_data",

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from batch_step.records import (
-    EXIT_ALREADY_BEGUN,
-    EXIT_DONE,
     EXIT_HOST_SILENT,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
@@ -187,7 +185,8 @@ def _found(pattern: str | None, text: str) -> bool:
 
 
 def classify(evidence: Evidence) -> FailureClass:
-    """The first rule that holds; WORKER_LOST when none does, as then nothing speaks for the user's code."""
+    """The first rule that holds; WORKER_LOST when none does, as then nothing speaks for the user's code. That is also
+    what it means when a worker ends well and has said nothing, or ends as an earlier attempt had begun the step."""
     return next((rule.failure for rule in RULES if rule.holds(evidence)), FailureClass.WORKER_LOST)
 
 
@@ -278,7 +277,6 @@ RULES: tuple[Rule, ...] = (
     Rule(FailureClass.VANISHED, when=lambda e: e.status == "UNKNOWN"),
     # Bare exit codes.
     Rule(FailureClass.HOST_SILENT, exit_codes=frozenset({EXIT_HOST_SILENT})),
-    Rule(FailureClass.WORKER_LOST, exit_codes=frozenset({EXIT_ALREADY_BEGUN})),
     Rule(FailureClass.CODE_MISMATCH, exit_codes=frozenset({EXIT_REFUSED})),
     Rule(FailureClass.TIMED_OUT, exit_codes=frozenset({EXIT_TIMED_OUT})),
     Rule(FailureClass.INTERRUPTED, exit_codes=frozenset({EXIT_INTERRUPTED})),
@@ -287,6 +285,5 @@ RULES: tuple[Rule, ...] = (
     # 128 + SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV.
     Rule(FailureClass.NATIVE_CRASH, exit_codes=frozenset({132, 134, 135, 136, 139})),
     Rule(FailureClass.NOT_CONFIGURED, exit_codes=frozenset({126, 127})),
-    Rule(FailureClass.WORKER_LOST, exit_codes=frozenset({EXIT_DONE})),
     Rule(FailureClass.BUG, exit_codes=frozenset({1, 2})),
 )

@@ -39,6 +39,9 @@ def _metadata(path: str) -> str | None:
     try:
         token = _request(f"{service}/latest/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
         return _request(f"{service}/latest/meta-data/{path}", "GET", {"X-aws-ec2-metadata-token": token})
+    except urllib.error.HTTPError as error:  # of URLError, too, but an answer that holds its connection
+        with error:
+            return None
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return None
 

@@ -28,6 +28,7 @@ from batch_step.following import Following, StepEnd, StepEvents, engine_event, i
 from batch_step.jobs import BatchJobs, JobRequest
 from batch_step.limits import job_name, tag_value
 from batch_step.logs import LogFollower, LogStream
+from batch_step.parent import end_with_run_worker
 from batch_step.partitions import dynamic_partitions_of
 from batch_step.records import Abandoned, Execution, JobRecord, WorkerError
 from batch_step.reference import StepReference
@@ -67,6 +68,7 @@ class StepLaunch:
         self._attempt = context.previous_attempt_count
 
     def events(self) -> Iterator[dg.DagsterEvent]:
+        end_with_run_worker()
         losses: list[Abandoned] = []
         while True:
             channel = open_channel(self._channel_uri(len(losses)))

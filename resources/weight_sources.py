@@ -141,10 +141,13 @@ def _from_web(source: str, target: Path, limit: int, progress: Progress) -> None
             announced = response.headers.get("Content-Length")
             whole = int(announced) + (done if goes_on else 0) if announced else None
             _copy(response, target, limit, progress, after=done if goes_on else 0)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, IncompleteRead) as error:
-        if not (isinstance(error, urllib.error.HTTPError) and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+    except urllib.error.HTTPError as error:
+        with error:  # it is the answer, too, and holds its connection
+            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # all of it had come before
             raise WeightsUnavailable(str(error), where=_printable(source)) from error
-        return  # all of it had come before
+    except (urllib.error.URLError, TimeoutError, ConnectionError, IncompleteRead) as error:
+        raise WeightsUnavailable(str(error), where=_printable(source)) from error
     size = target.stat().st_size
     if whole is not None and size < min(whole, limit):
         raise WeightsUnavailable(

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import dagster as dg
+import psutil
 import pytest
 
 from batch_step import BatchStepLauncher
@@ -45,9 +47,9 @@ class RunWorkers:
     def create_run(self, **behavior: Any) -> str:
         return self.toys.create_run("behaving", {"folder": str(self.folder), **behavior})
 
-    def start(self, run_id: str, resume: bool = False) -> subprocess.Popen[bytes]:
+    def start(self, run_id: str, resume: bool = False, definitions: str = "remote") -> subprocess.Popen[bytes]:
         """`resume`: as the run monitor has it done."""
-        command = [*self._warm_worker, RUN, str(self.home), run_id, "resume" if resume else "start"]
+        command = [*self._warm_worker, RUN, str(self.home), run_id, "resume" if resume else "start", definitions]
         process = subprocess.Popen(command, env={**os.environ, "DAGSTER_HOME": str(self.home)})
         self.processes.append(process)
         return process
@@ -75,6 +77,13 @@ def wait(what: Callable[[], Any], seconds: float = 40) -> Any:
             return found
         time.sleep(0.1)
     raise AssertionError("waited in vain")
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_run_worker_killed_is_resumed_and_its_job_found(workers: RunWorkers) -> None:
@@ -124,16 +133,75 @@ def test_a_run_worker_asked_to_stop_takes_its_job_along(workers: RunWorkers) -> 
 def test_a_step_in_a_process_of_its_own_takes_its_job_along(workers: RunWorkers) -> None:
     """Dagster's multiprocess executor: the one that is asked to stop is not the one that follows the job."""
     run_id = workers.create_run(sleep_s=300)
-    arguments = repr((str(workers.home), run_id, "start", "remote_by_process"))
-    command = [sys.executable, "-c", f"from tests.batch_step.runs import execute_run; execute_run(*{arguments})"]
-    environment = {**os.environ, "DAGSTER_HOME": str(workers.home), "PYTHONPATH": str(CHECKOUT)}
-    worker = subprocess.Popen(command, cwd=CHECKOUT, env=environment)
-    workers.processes.append(worker)
+    worker = workers.start(run_id, definitions="remote_by_process")
     wait(lambda: ran(workers.folder), 120)
     worker.send_signal(signal.SIGTERM)
     worker.wait(timeout=120)
     job = wait(lambda: next((j for j in workers.toys.jobs() if j["status"] == "FAILED"), None))
     assert job["statusReason"] == f"Dagster run {run_id} was terminated"
+
+
+@pytest.mark.drill
+def test_a_step_in_a_process_of_its_own_ends_with_its_run_worker(workers: RunWorkers) -> None:
+    """Killed, a run worker takes no child along: one that went on would keep the job of a lost run alive."""
+    workers.toys.settings["lease_seconds"] = 2
+    run_id = workers.create_run(sleep_s=300)
+    worker = workers.start(run_id, definitions="remote_by_process")
+    wait(lambda: ran(workers.folder), 120)
+    events = [e.dagster_event for e in workers.instance.all_logs(run_id) if e.dagster_event]
+    (child,) = [e for e in events if e.event_type_value == "STEP_WORKER_STARTED"]
+    pid = int(child.engine_event_data.metadata["pid"].value)
+    assert lives(pid)
+    try:
+        worker.kill()
+        wait(lambda: not lives(pid))
+    finally:
+        if lives(pid):
+            os.kill(pid, signal.SIGKILL)
+    job = wait(lambda: next((j for j in workers.toys.jobs() if j["status"] == "FAILED"), None), 20)
+    assert job["container"]["exitCode"] == 75
+    assert ran(workers.folder) == {"behaving": 1}
+    stored = [e.dagster_event.event_type_value for e in workers.instance.all_logs(run_id) if e.dagster_event]
+    assert "STEP_FAILURE" not in stored  # a run worker that resumes the run would take the step for failed
+
+
+CHILDREN = """
+import multiprocessing, os, sys, time
+from multiprocessing import Queue
+from dagster._core.executor.child_process_executor import ChildProcessCommand
+from batch_step.dagster_internals import execute_command_in_child_process
+from batch_step.parent import end_with_run_worker
+
+def follow(*_):
+    end_with_run_worker()
+    print(os.getpid(), flush=True)
+    time.sleep(300)
+
+class Step(ChildProcessCommand):
+    execute = follow
+
+context = multiprocessing.get_context("fork")
+# In this order: a child that is forked while another lives would hold that one's pipe to their parent open.
+context.Process(target=follow).start()
+context.Process(target=execute_command_in_child_process, args=(Queue(), Step())).start()
+time.sleep(300)
+"""
+
+
+def test_only_a_child_that_is_a_step_ends_with_its_parent(tmp_path: Path) -> None:
+    """A code server starts run workers as children, too, and those outlive it."""
+    with subprocess.Popen([sys.executable, "-c", CHILDREN], stdout=subprocess.PIPE, cwd=CHECKOUT) as parent:
+        assert parent.stdout is not None
+        pids = [int(parent.stdout.readline()) for _ in range(2)]
+        run_worker, step = (psutil.Process(pid) for pid in sorted(pids))  # as they were started
+        try:
+            parent.kill()
+            wait(lambda: not lives(step.pid))
+            assert lives(run_worker.pid)
+        finally:
+            for child in (run_worker, step):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
 
 
 # The guard alone.
