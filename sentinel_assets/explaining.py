@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,17 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
-from resources.artifacts import ArtifactStore
+from resources.artifacts import ArtifactStore, content_digest
 from resources.footage import FootageStore
+from resources.generations import KeptResults
 from resources.settings import Settings
 from sentinel_assets.filming import Filming
-from sentinel_assets.recipes import recipe
+from sentinel_assets.recipes import inputs_digest, recipe
 from sentinel_assets.report import clock, reviewed_event
 from sentinel_assets.reviewing import find_event
 from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
 from sentinel_assets.vision.errors import SentinelError
-from sentinel_assets.vision.tables import DETECTIONS, POSES
+from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DETECTIONS, POSES, Table
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -34,11 +36,19 @@ _SAME_TIME_S = 1e-3
 @dataclass(frozen=True)
 class Replay:
     """The rules of now over the stored tables. `outcome` is `same`, `changed` (another time, confidence or value) or
-    `gone`; `current` whether the event was made by the recipe that would be used now."""
+    `gone`."""
 
     outcome: str
-    current: bool
+    origin: Origin
     behavior: Mapping[str, Any] | None
+
+
+class Origin(StrEnum):
+    """How the event was made, compared with how it would be made now."""
+
+    NOW = "made by the recipe of now"
+    OTHER_RECIPE = "made by another recipe than would be used now"
+    OTHER_INPUTS = "made from other detections, poses or zones than are there now"
 
 
 def explain_event(
@@ -48,7 +58,7 @@ def explain_event(
     video, event = find_event(warehouse, text)
     store = ArtifactStore(settings.artifacts)
     detections, poses = (store.read_table(table, video.partition_key) for table in (DETECTIONS, POSES))
-    again = replay(video, event, detections, poses)
+    again = replay(video, event, detections, poses, store)
     if picture is not None:
         with FootageStore(store).local_copy(video.partition_key) as path:
             drawn = draw(path, event, detections, poses, show_faces=settings.show_faces)
@@ -59,7 +69,12 @@ def explain_event(
         content = {
             **reviewed_event(event, said),
             "video": video.name,
-            "replay": {"outcome": again.outcome, "by_the_recipe_of_now": again.current, "behavior": again.behavior},
+            "replay": {
+                "outcome": again.outcome,
+                "by_the_recipe_of_now": again.origin is Origin.NOW,
+                "origin": again.origin,
+                "behavior": again.behavior,
+            },
             "picture": str(picture) if picture else None,
         }
         out.file.write(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
@@ -70,7 +85,7 @@ def explain_event(
         out.print(escape(f"picture      {picture}"), soft_wrap=True, highlight=False)
 
 
-def replay(video: Video, event: Event, detections: pd.DataFrame, poses: pd.DataFrame) -> Replay:
+def replay(video: Video, event: Event, detections: pd.DataFrame, poses: pd.DataFrame, store: ArtifactStore) -> Replay:
     """Run the rules of now over the tables that are stored, and look for this event among what they find."""
     filming = Filming.of(video.name, video.uri)
     behaviors = recognise_behaviors(
@@ -80,7 +95,7 @@ def replay(video: Video, event: Event, detections: pd.DataFrame, poses: pd.DataF
         camera=filming.camera,
         recorded_at=filming.recorded_at,
     )
-    current = event.recipes.get("behaviors") == recipe("behaviors").digest
+    origin = _origin(video, event, store, detections=detections, poses=poses, camera=filming.digest)
     rule = event.evidence.get("rule")
     best: dict[str, Any] | None = None
     for row in behaviors[(behaviors["behavior"] == event.event_type)].to_dict("records"):
@@ -98,14 +113,31 @@ def replay(video: Video, event: Event, detections: pd.DataFrame, poses: pd.DataF
         if best is None or abs(row["start_s"] - event.timestamp) < abs(best["start_s"] - event.timestamp):
             best = shown
     if best is None:
-        return Replay("gone", current, None)
+        return Replay("gone", origin, None)
     times = zip(
         (best["start_s"], best["peak_s"], best["end_s"]), (event.timestamp, event.peak_s, event.end_s), strict=True
     )
     same = all(abs(a - b) <= _SAME_TIME_S for a, b in times)
     same = same and abs(best["confidence"] - event.confidence) <= _SAME_TIME_S
     same = same and best["values"] == dict(event.evidence.get("values", {}))
-    return Replay("same" if same else "changed", current, best)
+    return Replay("same" if same else "changed", origin, best)
+
+
+def _origin(video: Video, event: Event, store: ArtifactStore, **inputs: pd.DataFrame | str) -> Origin:
+    """Whether the behaviors that are stored are what the rules of now made of these inputs, as it was kept then."""
+    made = recipe("behaviors").digest
+    if event.recipes.get("behaviors") != made:
+        return Origin.OTHER_RECIPE
+    tables: dict[str, Table] = {"detections": DETECTIONS, "poses": POSES}
+    digest = inputs_digest(
+        {n: v if isinstance(v, str) else content_digest(tables[n].conform(v)) for n, v in inputs.items()}
+    )
+    kept = KeptResults(store, BEHAVIORS_TABLE, video.partition_key).read(made, digest)
+    if kept is None:
+        return Origin.OTHER_INPUTS
+    stored = store.read_table(BEHAVIORS_TABLE, video.partition_key)
+    same = content_digest(BEHAVIORS_TABLE.conform(kept)) == content_digest(BEHAVIORS_TABLE.conform(stored))
+    return Origin.NOW if same else Origin.OTHER_INPUTS
 
 
 def lines(video: Video, event: Event, again: Replay, verdict: str | None) -> list[str]:
@@ -130,8 +162,7 @@ def lines(video: Video, event: Event, again: Replay, verdict: str | None) -> lis
         "changed": f"the rules over the stored tables now say something else: {json.dumps(again.behavior)}",
         "gone": "the rules over the stored tables no longer say this",
     }
-    origin = "made by the recipe of now" if again.current else "made by another recipe than would be used now"
-    told.append(f"replayed     {outcomes[again.outcome]}; {origin}")
+    told.append(f"replayed     {outcomes[again.outcome]}; {again.origin}")
     if verdict or event.needs_review:
         told.append(f"review       {verdict or 'asked for'}")
     return told

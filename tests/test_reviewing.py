@@ -93,6 +93,22 @@ def test_an_explanation_replays_what_the_event_rests_on(sentinel: Sentinel, tmp_
         assert picture.size[0] >= 480
 
 
+def test_an_event_is_not_current_once_its_zones_changed(
+    sentinel: Sentinel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe is that of now; that the camera's file is another is told of every event, whether or not the rules
+    still say the same. As `stale` has it."""
+    zone = "{name: floor, kind: restricted, polygon: [[0, 0], [640, 0], [640, 360], [0, 360]]}"
+    (tmp_path / "aisle.yaml").write_text(f"videos: [people.mp4]\nframe: [640, 360]\nzones: [{zone}]\n")
+    monkeypatch.setenv("SENTINEL_CAMERAS", str(tmp_path))
+    stale = {one["asset"]: one["why"] for one in json.loads(sentinel("stale", "--json").output)}
+    assert stale["behaviors"] == {"input": 1}
+    for event in events(sentinel):
+        replay = json.loads(sentinel("explain", f"people.mp4/{event['event_key']}", "--json").output)["replay"]
+        assert not replay["by_the_recipe_of_now"]
+        assert replay["origin"] == "made from other detections, poses or zones than are there now"
+
+
 def test_an_evaluation_passes_and_fails_its_gate(sentinel: Sentinel, people: Path, tmp_path: Path) -> None:
     """Labelled as what it shows, and as what it does not; the reviewers' verdicts are counted."""
     data = tmp_path / "data"
