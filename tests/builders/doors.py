@@ -50,14 +50,14 @@ class TcpDoor:
 
     def shut(self) -> None:
         """Connections are refused from now on, and those that stand are broken."""
-        self._state = "shut"
-        if self._listener is not None:
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
-            self._listener.close()
-            self._listener = None
         with self._lock:
+            self._state = "shut"
+            listener, self._listener = self._listener, None
             connections, self._connections = self._connections, []
+        if listener is not None:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+            listener.close()
         for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -81,17 +81,21 @@ class TcpDoor:
             except OSError:
                 return  # shut
             self.came += 1
-            if self._state == "mute":
-                self._keep(came)
+            if not self._keep(listener, came) or self._state == "mute":
                 continue
             there = socket.create_connection(self._there)
-            self._keep(came, there)
-            for source, target in ((came, there), (there, came)):
-                threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+            if self._keep(listener, there):
+                for source, target in ((came, there), (there, came)):
+                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
 
-    def _keep(self, *connections: socket.socket) -> None:
+    def _keep(self, listener: socket.socket, connection: socket.socket) -> bool:
+        """Whether the door still stands open; one that came just as it was shut is broken like those before it."""
         with self._lock:
-            self._connections.extend(connections)
+            if listener is self._listener:
+                self._connections.append(connection)
+                return True
+        connection.close()
+        return False
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
