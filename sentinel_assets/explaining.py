@@ -13,17 +13,17 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
-from resources.artifacts import ArtifactStore, content_digest
+from resources.artifacts import ArtifactStore
 from resources.footage import FootageStore
 from resources.generations import KeptResults
 from resources.settings import Settings
 from sentinel_assets.filming import Filming
-from sentinel_assets.recipes import inputs_digest, recipe
+from sentinel_assets.recipes import inputs_digest, recipe, table_digest
 from sentinel_assets.report import clock, reviewed_event
 from sentinel_assets.reviewing import find_event
 from sentinel_assets.vision.behaviors import BehaviorParameters, recognise_behaviors
-from sentinel_assets.vision.errors import SentinelError
-from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DETECTIONS, POSES, Table
+from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreRejected
+from sentinel_assets.vision.tables import BEHAVIORS_TABLE, DETECTIONS, POSES
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from resources.warehouse import Event, Video, Warehouse
 
 _SAME_TIME_S = 1e-3
+
+
+class Origin(StrEnum):
+    """How the event was made, compared with how it would be made now."""
+
+    NOW = "now"
+    OTHER_RECIPE = "other recipe"
+    OTHER_INPUTS = "other inputs"
+    """Other detections, poses or zones than are there now; or nothing is kept by which to tell."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,6 @@ class Replay:
     outcome: str
     origin: Origin
     behavior: Mapping[str, Any] | None
-
-
-class Origin(StrEnum):
-    """How the event was made, compared with how it would be made now."""
-
-    NOW = "made by the recipe of now"
-    OTHER_RECIPE = "made by another recipe than would be used now"
-    OTHER_INPUTS = "made from other detections, poses or zones than are there now"
 
 
 def explain_event(
@@ -71,7 +72,7 @@ def explain_event(
             "video": video.name,
             "replay": {
                 "outcome": again.outcome,
-                "by_the_recipe_of_now": again.origin is Origin.NOW,
+                "by_the_recipe_of_now": again.origin is not Origin.OTHER_RECIPE,
                 "origin": again.origin,
                 "behavior": again.behavior,
             },
@@ -128,15 +129,14 @@ def _origin(video: Video, event: Event, store: ArtifactStore, **inputs: pd.DataF
     made = recipe("behaviors").digest
     if event.recipes.get("behaviors") != made:
         return Origin.OTHER_RECIPE
-    tables: dict[str, Table] = {"detections": DETECTIONS, "poses": POSES}
-    digest = inputs_digest(
-        {n: v if isinstance(v, str) else content_digest(tables[n].conform(v)) for n, v in inputs.items()}
-    )
-    kept = KeptResults(store, BEHAVIORS_TABLE, video.partition_key).read(made, digest)
+    kept = KeptResults(store, BEHAVIORS_TABLE, video.partition_key).read(made, inputs_digest(inputs))
     if kept is None:
         return Origin.OTHER_INPUTS
-    stored = store.read_table(BEHAVIORS_TABLE, video.partition_key)
-    same = content_digest(BEHAVIORS_TABLE.conform(kept)) == content_digest(BEHAVIORS_TABLE.conform(stored))
+    try:
+        stored = store.read_table(BEHAVIORS_TABLE, video.partition_key)
+    except (ArtifactMissing, StoreRejected):
+        return Origin.OTHER_INPUTS
+    same = table_digest("behaviors", kept) == table_digest("behaviors", stored)
     return Origin.NOW if same else Origin.OTHER_INPUTS
 
 
@@ -162,7 +162,12 @@ def lines(video: Video, event: Event, again: Replay, verdict: str | None) -> lis
         "changed": f"the rules over the stored tables now say something else: {json.dumps(again.behavior)}",
         "gone": "the rules over the stored tables no longer say this",
     }
-    told.append(f"replayed     {outcomes[again.outcome]}; {again.origin}")
+    origins = {
+        Origin.NOW: "made by the recipe of now",
+        Origin.OTHER_RECIPE: "made by another recipe than would be used now",
+        Origin.OTHER_INPUTS: "made from other detections, poses or zones than are there now, or from what is lost",
+    }
+    told.append(f"replayed     {outcomes[again.outcome]}; {origins[again.origin]}")
     if verdict or event.needs_review:
         told.append(f"review       {verdict or 'asked for'}")
     return told

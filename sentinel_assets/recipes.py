@@ -19,6 +19,9 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from typing import Any
 
+import pandas as pd
+
+from resources.artifacts import content_digest
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.parameters import sampling
@@ -28,6 +31,7 @@ from sentinel_assets.vision.detections import DetectionParameters
 from sentinel_assets.vision.facts import FactParameters
 from sentinel_assets.vision.key_frames import KeyFrameParameters
 from sentinel_assets.vision.poses import PoseParameters
+from sentinel_assets.vision.tables import TABLES
 from sentinel_assets.vision.tracking import TrackingParameters
 
 
@@ -213,13 +217,19 @@ def made_by(version: str) -> str:
     return version.partition("-")[0]
 
 
-def inputs_digest(contents: Mapping[str, str]) -> str:
-    """12 hex digits over what an output was made from: for each input its content's digest (of `video`: its etag,
-    of `camera`: `Filming.digest`).
+def inputs_digest(inputs: Mapping[str, str | pd.DataFrame]) -> str:
+    """12 hex digits over what an output was made from: for each input its table or that table's digest; of `video`
+    its etag, of `camera` `Filming.digest`.
 
     The recipes of the inputs have no part in it: an input that was made anew and came out the same changes nothing.
     """
+    contents = {name: what if isinstance(what, str) else table_digest(name, what) for name, what in inputs.items()}
     return hashlib.sha256("|".join(f"{name}={contents[name]}" for name in sorted(contents)).encode()).hexdigest()[:12]
+
+
+def table_digest(asset: str, frame: pd.DataFrame) -> str:
+    """The content digest of that asset's table: of what its stage made, or of the same read back."""
+    return content_digest(TABLES[asset].conform(frame))
 
 
 def _plain(parameters: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import dagster as dg
 import pandas as pd
 
 from batch_step import in_job
-from resources.artifacts import ArtifactStore, content_digest
+from resources.artifacts import ArtifactStore
 from resources.generations import KeptResults
 from resources.provided import AnalysisLog
 from resources.settings import Settings
@@ -22,7 +22,7 @@ from sentinel_assets import failure_reasons
 from sentinel_assets.instance import GPU_POOL
 from sentinel_assets.notes import NotedLog, VideoLog
 from sentinel_assets.partitions import videos
-from sentinel_assets.recipes import data_version, inputs_digest, recipe
+from sentinel_assets.recipes import data_version, inputs_digest, recipe, table_digest
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.tables import TABLES, Table
 
@@ -157,9 +157,7 @@ class StageRun:
         So an upgrade that is taken back computes nothing, nor does what follows on an output that came out the same.
         """
         name, made = self.name, recipe(self.name).digest
-        self._inputs = inputs_digest(
-            {n: value if isinstance(value, str) else table_digest(n, value) for n, value in inputs.items()}
-        )
+        self._inputs = inputs_digest(inputs)
         kept = KeptResults(ArtifactStore(Settings.from_env().artifacts), TABLES[name], self.partition)
         frame = None if ALWAYS_ANEW in self.context.run.tags else kept.read(made, self._inputs)
         self.metadata["taken from before"] = frame is not None
@@ -186,11 +184,6 @@ class StageRun:
                 **metadata,
             },
         )
-
-
-def table_digest(name: str, frame: pd.DataFrame) -> str:
-    """The content digest of the table of that name: of what a stage made, or of the same read back."""
-    return content_digest(TABLES[name].conform(frame))
 
 
 @contextmanager

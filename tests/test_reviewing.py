@@ -105,8 +105,23 @@ def test_an_event_is_not_current_once_its_zones_changed(
     assert stale["behaviors"] == {"input": 1}
     for event in events(sentinel):
         replay = json.loads(sentinel("explain", f"people.mp4/{event['event_key']}", "--json").output)["replay"]
-        assert not replay["by_the_recipe_of_now"]
-        assert replay["origin"] == "made from other detections, poses or zones than are there now"
+        assert replay["by_the_recipe_of_now"]
+        assert replay["origin"] == "other inputs"
+        done = sentinel("explain", f"people.mp4/{event['event_key']}")
+        assert "made from other detections, poses or zones than are there now" in done.output
+
+
+def test_an_event_whose_behaviors_are_lost_is_explained(sentinel: Sentinel, shop: Machine) -> None:
+    """Its evidence is its own; that the table it came from is no longer there is told, and fails nothing."""
+    key = events(sentinel)[0]["event_key"]
+    (stored,) = (shop.home / "artifacts" / "behaviors").glob("*.parquet")
+    away = stored.rename(stored.with_suffix(".away"))
+    try:
+        done = sentinel("explain", f"people.mp4/{key}")
+    finally:
+        away.rename(stored)
+    assert done.exit_code == 0, done.output
+    assert "from what is lost" in done.output
 
 
 def test_an_evaluation_passes_and_fails_its_gate(sentinel: Sentinel, people: Path, tmp_path: Path) -> None:

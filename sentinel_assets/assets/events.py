@@ -6,11 +6,11 @@ import pandas as pd
 from resources.provided import AnalysisLog
 from resources.vectors import Vector
 from sentinel_assets.freshness import recipes_in_place
-from sentinel_assets.recipes import STAGES, recipe
+from sentinel_assets.recipes import STAGES, recipe, table_digest
 from sentinel_assets.search import encoder_of
 from sentinel_assets.vision.errors import ModelError
 from sentinel_assets.vision.events import assemble_events
-from sentinel_assets.wiring import stage_asset, stage_run, table_digest
+from sentinel_assets.wiring import stage_asset, stage_run
 
 
 @stage_asset(
