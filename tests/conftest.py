@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _POSTGRES_FOLDER = "SENTINEL_TEST_POSTGRES"
 _LONGEST_FIRST = (
-    "infra/terraform/test_apply.py",  # nearly all of it is Terraform's provider, waiting
+    "system/test_upgrade.py",  # nearly all of it is Dagster's daemons, waiting
+    "infra/terraform/test_apply.py",  # and of this one Terraform's provider
     "system/test_loop.py",
     "test_gpu_steps.py",
     "test_analyze.py",
