@@ -18,6 +18,10 @@ _NEW_CONTENT = (
     "UPDATE videos SET status = 'pending', analysis = NULL, analysis_progress = 0, stage = NULL, error = NULL, "
     "warnings = '[]', updated_at = now() WHERE id = %(video_id)s AND etag IS DISTINCT FROM %(etag)s"
 )
+_AGAIN = (  # keeps which analysis failed: that one does not fail it once more
+    "UPDATE videos SET status = 'pending', analysis_progress = 0, stage = NULL, error = NULL, warnings = '[]', "
+    "updated_at = now() WHERE id = %(video_id)s AND status = 'failed'"
+)
 _FIND = "SELECT id, uri, partition_key FROM videos WHERE uri = %(uri)s OR id = %(id)s OR partition_key = %(key)s"
 
 
@@ -30,6 +34,7 @@ class Registration:
     video_id: int | None = None
     partition_key: str | None = None
     facts: Mapping[str, str | float | None] = field(default_factory=dict)
+    again: bool = False
 
     def __post_init__(self) -> None:
         if unknown := set(self.facts) - set(FACTS):
@@ -60,7 +65,9 @@ def _known(connection: Connection, wanted: Registration) -> int | None:
         return None
     video_id, uri, key = found[0]
     agrees = wanted.video_id in (None, video_id) and wanted.key in (None, key)
-    moved = uri != wanted.uri and wanted.video_id is None  # only a backend may give its video a new address
+    in_s3 = uri.startswith("s3://") and wanted.uri.startswith("s3://")
+    # Only a backend may give its video a new address; one of a local file is not the backend's, whatever its number.
+    moved = uri != wanted.uri and (wanted.video_id is None or not in_s3)
     if len(found) > 1 or not agrees or moved:
         known = "; ".join(f"video {i} has key {k} and address {u}" for i, u, k in found)
         asked = f"id {wanted.video_id}, key {wanted.key}" if wanted.video_id is not None else f"key {wanted.key}"
@@ -95,6 +102,8 @@ def _update(connection: Connection, wanted: Registration, video_id: int) -> int:
     given = {"uri": wanted.uri, **_given(wanted)}
     if "etag" in given:
         connection.execute(_NEW_CONTENT, {"video_id": video_id, "etag": given["etag"]})
+    if wanted.again:
+        connection.execute(_AGAIN, {"video_id": video_id})
     query = sql.SQL(
         "UPDATE videos SET ({names}, updated_at) = ROW ({values}, now()) "
         "WHERE id = %(video_id)s AND ({names}) IS DISTINCT FROM ({values})"

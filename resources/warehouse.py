@@ -91,16 +91,18 @@ class Warehouse:
         name: str,
         video_id: int | None = None,
         partition_key: str | None = None,
+        again: bool = False,
         **facts: str | float | None,
     ) -> Video:
         """The row of the video at this address, made unless it is there.
 
         `facts`: etag, size_bytes, duration_s, width, height, codec; those given and not None are written. Another etag
-        than before makes the video pending again: an analysis of the old content cannot complete it.
-        `video_id` is a backend's own number; a backend may give a known one a new address. The partition key is the id
-        as text unless one is given. Raises StoreRejected where address, id and key belong to different videos.
+        than before makes the video pending again: an analysis of the old content cannot complete it. `again` does so
+        with one that failed, as a new analysis of the same content has been asked for.
+        `video_id` is a backend's own number; a backend may give a known one a new address in S3. The partition key is
+        the id as text unless one is given. Raises StoreRejected where address, id and key belong to different videos.
         """
-        wanted = registration.Registration(uri, name, video_id, partition_key, facts)
+        wanted = registration.Registration(uri, name, video_id, partition_key, facts, again)
         video_id = self._database.run(lambda connection: registration.register(connection, wanted))
         return self.video(video_id)
 
@@ -159,17 +161,18 @@ class Warehouse:
             analysis=analysis_id,
         )
 
-    def record_lost_analysis(self, row: Video, reason: str) -> None:
-        """The analysis of that row is over without a result. Without effect where the row has changed since it was
-        read: its step gave a reason of its own, or another analysis has begun."""
+    def record_lost_analysis(self, row: Video, reason: str, analysis_id: str) -> None:
+        """That analysis was to complete the row and is over without a result. Without effect where the row has changed
+        since it was read: its step gave a reason of its own, or another analysis has begun."""
         self._update_video(
             """
-            UPDATE videos SET status = 'failed', error = %(reason)s, updated_at = now()
+            UPDATE videos SET status = 'failed', error = %(reason)s, analysis = %(lost)s, updated_at = now()
             WHERE partition_key = %(key)s AND analysis IS NOT DISTINCT FROM %(analysis)s AND status = %(status)s
                 AND etag IS NOT DISTINCT FROM %(etag)s
             """,
             key=row.partition_key,
             reason=_text(reason),
+            lost=analysis_id,
             analysis=row.analysis,
             status=row.status,
             etag=row.etag,
@@ -276,6 +279,11 @@ class Warehouse:
         if not found:
             raise StoreRejected(f"no video {id_or_key!r}", where=self.where, remedy="`sentinel status` lists them")
         return found[0]
+
+    def video_at(self, uri: str) -> Video | None:
+        """The video at this address, if one is registered."""
+        found = self._videos(sql.SQL("WHERE v.uri = %(uri)s"), uri=uri)
+        return found[0] if found else None
 
     def videos(self, limit: int | None = None) -> list[Video]:
         """The newest first."""

@@ -82,10 +82,13 @@ class Ledger:
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run that an upload of this video asked for."""
+    """A run that an upload of this video asked for. `modified` is that of the object it was asked for, `failed` whether
+    it is over without a result."""
 
     run_key: str
     etag: str
+    modified: int = 0
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Start:
 
     upload: Upload
     record: FootageRecord
+    modified: int
     run_key: str
 
     @property
@@ -205,11 +209,13 @@ def _newest(
 
 def _start(upload: Upload, found: Found, past: Sequence[PastRun]) -> Start:
     """The run for this content: of the same key as the latest run where that had the same content, so that a message
-    which comes again asks for nothing. Content that came back after another one has a key of its own, by its time."""
-    etag = found.record.etag
+    which comes again asks for nothing. Content that came back after another one, or that somebody uploaded once more
+    since its run failed, has a key of its own, by its time."""
+    etag, modified = found.record.etag, round(found.modified)
     run_key = f"{upload.partition}:{etag}"
-    if past and past[0].etag == etag:
-        run_key = past[0].run_key
+    latest = past[0] if past else None
+    if latest and latest.etag == etag and not (latest.failed and modified > latest.modified):
+        run_key = latest.run_key
     elif any(run.run_key == run_key for run in past):
-        run_key = f"{run_key}:{found.modified:.0f}"
-    return Start(upload, found.record, run_key)
+        run_key = f"{run_key}:{modified}"
+    return Start(upload, found.record, modified, run_key)

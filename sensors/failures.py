@@ -34,7 +34,7 @@ def failures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         for row in waiting:
             if run := over.get(row.partition_key):
                 reason = reason_of_run(context.instance, run)
-                warehouse.record_lost_analysis(row, reason)
+                warehouse.record_lost_analysis(row, reason, run.run_id)
                 context.log.warning("video %s: %s", row.partition_key, reason)
         failed = warehouse.videos_of("failed")
     listed = ",".join(f"{row.partition_key}@{row.updated_at.isoformat()}" for row in failed)
@@ -54,18 +54,18 @@ def failures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def runs_that_are_over(instance: dg.DagsterInstance, rows: Iterable[Video]) -> dict[str, dg.DagsterRun]:
     """By partition, the run that was to complete this video and is over without a result.
 
-    Of a row that no run has begun on, it is the latest one for its content.
+    Of a row that waits for its run, it is the latest one for its content, but for one that failed it before.
     """
     found: dict[str, dg.DagsterRun] = {}
-    begun = {row.analysis: row for row in rows if row.analysis is not None}
+    begun = {row.analysis: row for row in rows if row.status == "processing" and row.analysis is not None}
     if begun:
         for run in instance.get_runs(dg.RunsFilter(run_ids=list(begun), statuses=list(_OVER))):
             found[begun[run.run_id].partition_key] = run
     for row in rows:
-        if row.analysis is None and row.etag is not None:
+        if row.status == "pending" and row.etag is not None:
             tags = {"dagster/partition": row.partition_key, CONTENT_TAG: row.etag}
             latest = instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
-            if latest and latest[0].status in _OVER:
+            if latest and latest[0].status in _OVER and latest[0].run_id != row.analysis:
                 found[row.partition_key] = latest[0]
     return found
 

@@ -46,6 +46,8 @@ def read_header(record: FootageRecord, deadline: float) -> Header | None:
                 duration_s=float(length) if length is not None else None,
                 codec=stream.codec_context.codec.canonical_name,
                 container=container.format.name,
+                width=stream.codec_context.width or None,
+                height=stream.codec_context.height or None,
             )
     except (av.error.FFmpegError, SentinelError, OSError, ValueError):
         return None

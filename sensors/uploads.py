@@ -6,7 +6,7 @@ anywhere and its messages come again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -27,10 +27,10 @@ from sensors.decision import (
 )
 from sensors.messages import Upload
 from sensors.objects import look_up, read_headers
-from sentinel_assets.assets.video import video_materialization
+from sentinel_assets.assets.video import Header, video_materialization
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.errors import StoreRejected
-from sentinel_assets.wiring import CONTENT_TAG, ORIGIN_TAG
+from sentinel_assets.wiring import CONTENT_TAG, MODIFIED_TAG, ORIGIN_TAG
 
 UPLOAD = "upload"
 PRIORITY = "10"  # before a run without one (0), and before backfills of upgrades (below 0)
@@ -67,15 +67,14 @@ def uploads_sensor(job: Any, *, name: str = "uploads") -> dg.SensorDefinition:
         past = past_runs(context.instance, {upload.partition for upload in asked}, name)
         with connect(Settings.from_env()) as warehouse:
             decision = decide(messages, ledger=ledger, objects=objects, past=past)
-            refused = _register(decision.starts, warehouse, footage)
+            headers = _headers(decision.starts)
+            refused = _register(decision.starts, headers, warehouse, footage)
             refused |= _record_missing(decision.missing, warehouse)
             if refused:
                 decision = decide(messages, ledger=ledger, objects=objects, past=past, refused=refused)
         _tell(decision, context)
-        headers = read_headers([start.record for start in decision.starts], within_s=_HEADERS_S)
         events: list[Any] = [
-            video_materialization(start.partition, start.record, header)
-            for start, header in zip(decision.starts, headers, strict=True)
+            video_materialization(start.partition, start.record, headers[start.record.uri]) for start in decision.starts
         ]
         events += [_observation(report) for report in decision.reports]
         return dg.SensorResult(
@@ -98,7 +97,12 @@ def past_runs(instance: dg.DagsterInstance, partitions: Iterable[str], sensor: s
     found: dict[str, list[PastRun]] = {}
     for run in instance.get_runs(dg.RunsFilter(tags=tags)):
         if _RUN_KEY in run.tags:
-            past = PastRun(run.tags[_RUN_KEY], run.tags.get(CONTENT_TAG, ""))
+            past = PastRun(
+                run.tags[_RUN_KEY],
+                run.tags.get(CONTENT_TAG, ""),
+                modified=int(run.tags.get(MODIFIED_TAG, 0)),
+                failed=run.is_failure_or_canceled,
+            )
             found.setdefault(run.tags["dagster/partition"], []).append(past)
     return found
 
@@ -116,11 +120,20 @@ def _delete_recorded(ledger: Ledger, queue: UploadQueue, context: dg.SensorEvalu
         context.log.warning("%d messages are not deleted, for the runs that they ask for are not on record", waiting)
 
 
-def _register(starts: Iterable[Start], warehouse: Warehouse, footage: Footage) -> dict[str, str]:
+def _headers(starts: Iterable[Start]) -> dict[str, Header | None]:
+    """What each object says of itself as a video, by URI."""
+    records = [start.record for start in starts]
+    read = read_headers(records, within_s=_HEADERS_S)
+    return {record.uri: header for record, header in zip(records, read, strict=True)}
+
+
+def _register(
+    starts: Iterable[Start], headers: Mapping[str, Header | None], warehouse: Warehouse, footage: Footage
+) -> dict[str, str]:
     """Put each video's facts where the warehouse and the steps look for them; gives what was refused, by URI."""
     refused: dict[str, str] = {}
     for start in starts:
-        upload, record = start.upload, start.record
+        upload, record, header = start.upload, start.record, headers[start.record.uri]
         try:
             warehouse.register_video(
                 record.uri,
@@ -129,6 +142,8 @@ def _register(starts: Iterable[Start], warehouse: Warehouse, footage: Footage) -
                 partition_key=upload.partition,
                 etag=record.etag,
                 size_bytes=record.size_bytes,
+                again=True,
+                **(header.facts if header else {}),
             )
         except StoreRejected as error:
             refused[record.uri] = str(error)
@@ -181,5 +196,10 @@ def _run_request(start: Start) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=start.run_key,
         partition_key=start.partition,
-        tags={"dagster/priority": PRIORITY, ORIGIN_TAG: UPLOAD, CONTENT_TAG: start.record.etag},
+        tags={
+            "dagster/priority": PRIORITY,
+            ORIGIN_TAG: UPLOAD,
+            CONTENT_TAG: start.record.etag,
+            MODIFIED_TAG: str(start.modified),
+        },
     )

@@ -16,7 +16,7 @@ import dagster as dg
 from resources.footage import describe_file
 from resources.settings import Settings
 from resources.warehouse import Video
-from sentinel_assets.development import System, graphql, whole_system
+from sentinel_assets.development import System, whole_system
 from sentinel_assets.freshness import DEPENDENCIES
 from sentinel_assets.vision.errors import SentinelError, printable
 from sentinel_assets.workplace import Workplace, open_workplace
@@ -62,7 +62,7 @@ def known(path: Path, settings: Settings) -> Video | None:
     """The row of this content, if it has gone the whole way before. Raises FootageMissing where there is no file."""
     describe_file(path)
     with open_workplace(settings) as place:
-        row = _row(place, _uri(path))
+        row = place.warehouse.video_at(_uri(path))
         return row if row and row.status == "completed" and row.etag == s3_etag(path) else None
 
 
@@ -70,11 +70,9 @@ def travel(path: Path, system: System, settings: Settings, watch: Watch) -> Jour
     """Upload the video and follow it to its end. Raises SentinelError where it does not get there, and why."""
     with open_workplace(settings) as place:
         began = time.time()
-        before = _row(place, _uri(path))
+        before = place.warehouse.video_at(_uri(path))
         _upload(path, system, watch)
         uploaded = time.time()
-        if before and before.status == "failed" and before.etag == s3_etag(path) and before.analysis:
-            _run_again(system, before.analysis)  # the same upload twice is one to the sensor
         row = _followed(_uri(path), before, system, place, watch)
         if row.status == "failed":
             raise SentinelError(row.error or "failed without a reason", where=row.name)
@@ -127,25 +125,12 @@ def _upload(path: Path, system: System, watch: Watch) -> None:
         s3.close()
 
 
-def _run_again(system: System, run_id: str) -> None:
-    """What the button `Re-execute all` of the Dagster UI does."""
-    query = (
-        "mutation($again: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $again) { __typename "
-        "... on PythonError { message } } }"
-    )
-    answer = graphql(system.ui, query, {"again": {"parentRunId": run_id, "strategy": "ALL_STEPS"}})
-    if '"LaunchRunSuccess"' not in str(answer).replace("'", '"'):
-        raise SentinelError(
-            "it failed before, and the new run was refused", where=f"{system.ui}/runs/{run_id}", remedy=str(answer)
-        )
-
-
 def _followed(uri: str, before: Video | None, system: System, place: Workplace, watch: Watch) -> Video:
     """The video's row, once its analysis has ended."""
     name, uploaded, ended_at = uri.rpartition("/")[2], time.monotonic(), None
     while True:
         time.sleep(_LOOK_S)
-        row = _row(place, uri)
+        row = place.warehouse.video_at(uri)
         if row is None or (before and row.analysis == before.analysis and row.updated_at == before.updated_at):
             watch(f"{name}  in the queue", 11)
             if time.monotonic() - uploaded > _TAKEN_WITHIN_S:
@@ -154,7 +139,7 @@ def _followed(uri: str, before: Video | None, system: System, place: Workplace, 
             continue
         if row.status in ("completed", "failed"):
             return row
-        run = place.instance.get_run_by_id(row.analysis) if row.analysis else None
+        run = place.instance.get_run_by_id(row.analysis) if row.analysis and row.status == "processing" else None
         if run is not None and run.is_failure_or_canceled:
             ended_at = ended_at or time.monotonic()
             if time.monotonic() - ended_at > _SETTLED_WITHIN_S:
@@ -185,7 +170,3 @@ def _own_seconds(instance: dg.DagsterInstance, run_id: str) -> Iterator[tuple[st
         made: Any = entry.asset_materialization
         if made is not None and "seconds" in made.metadata:
             yield made.asset_key.path[-1], float(made.metadata["seconds"].value)
-
-
-def _row(place: Workplace, uri: str) -> Video | None:
-    return next((video for video in place.warehouse.videos() if video.uri == uri), None)

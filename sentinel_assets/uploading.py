@@ -34,11 +34,21 @@ Watch = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Uploaded:
-    """An object in the bucket, and the key of its video."""
+class Transfer:
+    """A local file, and the object that it becomes."""
 
-    partition: str
-    record: FootageRecord
+    file: FootageRecord
+    bucket: str
+    key: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def partition(self) -> str:
+        """The key of its video."""
+        return partition_of(self.key)
 
 
 def upload_all(
@@ -53,9 +63,11 @@ def upload_all(
     for path in paths:
         try:
             with _bar(path.name, err) as watch:
-                share = _UPLOADED if wait else 100.0
-                done = upload(path, bucket, video_id, lambda part, s=share, w=watch: w(s * part, "uploading"))  # type: ignore[misc]
-                row = followed(done, settings, watch) if wait else None
+                transfer = planned(path, bucket, video_id)
+                if wait:
+                    record, row = upload_and_follow(transfer, settings, watch)
+                else:
+                    record, row = upload(transfer, lambda part, w=watch: w(100 * part, "uploading")), None  # type: ignore[misc]
         except SentinelError as error:
             err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
             results.append({"file": printable(str(path)), "error": str(error)})
@@ -64,10 +76,10 @@ def upload_all(
         results.append(
             {
                 "file": printable(str(path)),
-                "video": done.partition,
-                "uri": done.record.uri,
-                "etag": done.record.etag,
-                "size_bytes": done.record.size_bytes,
+                "video": transfer.partition,
+                "uri": record.uri,
+                "etag": record.etag,
+                "size_bytes": record.size_bytes,
                 **({"status": row.status, "events": row.event_count} if row is not None else {}),
                 "error": fault,
             }
@@ -76,7 +88,7 @@ def upload_all(
             err.print(f"[red]error:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
         elif not as_json:
             became = f": {row.event_count} events" if row is not None else ""
-            out.print(f"{escape(done.record.uri)} is video {escape(done.partition)}{became}", soft_wrap=True)
+            out.print(f"{escape(record.uri)} is video {escape(transfer.partition)}{became}", soft_wrap=True)
     if as_json:
         report.print_json(out, results)
     elif not wait and any(not result["error"] for result in results):
@@ -95,54 +107,59 @@ def settings_of_running_system() -> Settings:
     return settings
 
 
-def upload(path: Path, bucket: str, video_id: str | None, on_part: Callable[[float], None]) -> Uploaded:
-    """Put the file as `videos/<id>/<name>`. The id is the content's own unless one is given, so that the same file is
-    the same video. `on_part` is told the fraction that is there.
+def planned(path: Path, bucket: str, video_id: str | None = None) -> Transfer:
+    """The file as `videos/<id>/<name>`. The id is the content's own unless one is given, so that the same file is the
+    same video.
 
-    Raises FootageMissing for what is no file, StoreRejected and StoreUnavailable of S3.
+    Raises FootageMissing for what is no file, StoreUnavailable where it cannot be read.
     """
     if video_id is not None and (not _ID.fullmatch(video_id) or video_id.strip(".") == ""):
         raise SentinelError(
             f"{video_id!r} is no id", where="--id", remedy="Use letters, digits, '.', '_' and '-', at most 100"
         )
-    local = describe_file(path)
-    chosen = video_id or f"v{local.etag.removeprefix('sha256:')[:12]}"
-    key = f"videos/{chosen}/{printable(path.name)}"
-    uri = f"s3://{bucket}/{key}"
-    sent = 0
+    file = describe_file(path)
+    chosen = video_id or f"v{file.etag.removeprefix('sha256:')[:12]}"
+    return Transfer(file, bucket, f"videos/{chosen}/{printable(path.name)}")
+
+
+def upload(transfer: Transfer, on_part: Callable[[float], None]) -> FootageRecord:
+    """Put the file there; `on_part` is told the fraction that is. Raises StoreRejected and StoreUnavailable of S3."""
+    sent, bucket, key = 0, transfer.bucket, transfer.key
 
     def on_bytes(count: int) -> None:
         nonlocal sent
         sent += count
-        on_part(min(1.0, sent / max(local.size_bytes, 1)))
+        on_part(min(1.0, sent / max(transfer.file.size_bytes, 1)))
 
     from boto3.exceptions import S3UploadFailedError
 
-    with s3_errors(uri, missing=no_object):
+    with s3_errors(transfer.uri, missing=no_object):
         try:
-            s3_client().upload_file(local.uri, bucket, key, Callback=on_bytes)
+            s3_client().upload_file(transfer.file.uri, bucket, key, Callback=on_bytes)
         except S3UploadFailedError as error:
-            raise error.__context__ or StoreUnavailable(str(error), where=uri, remedy="Try again") from error
+            raise error.__context__ or StoreUnavailable(str(error), where=transfer.uri, remedy="Try again") from error
         head = s3_client().head_object(Bucket=bucket, Key=key)
-    record = FootageRecord(uri, head["ETag"].strip('"'), head["ContentLength"])
-    return Uploaded(partition_of(key), record)
+    return FootageRecord(transfer.uri, head["ETag"].strip('"'), head["ContentLength"])
 
 
-def followed(done: Uploaded, settings: Settings, watch: Watch) -> Video:
-    """The video's row, once the analysis of this content has ended, in whatever way."""
-    deadline = time.monotonic() + _TAKEN_WITHIN_S
+def upload_and_follow(transfer: Transfer, settings: Settings, watch: Watch) -> tuple[FootageRecord, Video]:
+    """Upload the file; also the video's row, once the analysis of this content has ended, in whatever way. A content
+    that failed before is analysed once more."""
     with connect(settings) as warehouse:
+        before = warehouse.video_at(transfer.uri)
+        record = upload(transfer, lambda part: watch(_UPLOADED * part, "uploading"))
+        deadline = time.monotonic() + _TAKEN_WITHIN_S
         while True:
-            rows = [row for row in warehouse.videos() if row.uri == done.record.uri and row.etag == done.record.etag]
-            if rows:
-                row = rows[0]
+            row = warehouse.video_at(transfer.uri)
+            failed_before = before is not None and before.status == "failed" and row == before
+            if row is not None and row.etag == record.etag and not failed_before:
                 if row.status in ("completed", "failed"):
-                    return row
+                    return record, row
                 watch(_UPLOADED + (1 - _UPLOADED / 100) * row.analysis_progress, row.stage or "waits for its run")
             elif time.monotonic() > deadline:
                 raise SentinelError(
                     f"nobody took up the upload in {_TAKEN_WITHIN_S:.0f} s",
-                    where=done.record.uri,
+                    where=record.uri,
                     remedy="See that the sensor `uploads` runs, and that the bucket notifies SENTINEL_UPLOAD_QUEUE",
                 )
             else:

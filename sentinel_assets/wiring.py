@@ -32,6 +32,8 @@ ORIGIN_TAG = "sentinel/origin"
 """Tag of a run: who asked for it, such as an upload."""
 CONTENT_TAG = "sentinel/etag"
 """Tag of a run: the etag of the content that it is for. A run without it takes what is there."""
+MODIFIED_TAG = "sentinel/modified"
+"""Tag of a run: when that content was uploaded, s since the epoch. What is uploaded once more, is so later."""
 
 PROGRESS: Mapping[str, tuple[int, int]] = {
     # Which part of a video's 0..100 belongs to which stage: about the share of the time it takes on a CPU.

@@ -14,9 +14,10 @@ from resources.records import Video
 from resources.settings import Settings
 from resources.warehouse import Warehouse
 from sentinel_assets.cli import cli
-from sentinel_assets.uploading import followed, upload
+from sentinel_assets.uploading import Transfer, planned, upload, upload_and_follow
 from sentinel_assets.vision.errors import SentinelError, StoreRejected
 from tests.builders.bucket import UploadBucket
+from tests.builders.events import RECIPES, event_rows
 
 if TYPE_CHECKING:
     from infra.local.aws import LocalAws
@@ -41,14 +42,15 @@ def clip(tmp_path: Path) -> Path:
 def test_a_file_becomes_an_object_that_its_id_names(bucket: UploadBucket, clip: Path) -> None:
     """The same file is the same video, an id replaces what that video was, and the whole file is reported."""
     parts: list[float] = []
-    first = upload(clip, bucket.bucket, None, parts.append)
+    first = planned(clip, bucket.bucket)
+    assert planned(clip, bucket.bucket) == first
+    assert first.key == f"videos/{first.partition}/가게 #1.mp4"
+    record = upload(first, parts.append)
     assert parts[-1] == 1.0
-    assert upload(clip, bucket.bucket, None, parts.append) == first
-    key = first.record.uri.removeprefix(f"s3://{bucket.bucket}/")
-    assert key == f"videos/{first.partition}/가게 #1.mp4"
-    assert boto3.client("s3").get_object(Bucket=bucket.bucket, Key=key)["Body"].read() == b"frames"
-    named = upload(clip, bucket.bucket, "aisle-3", parts.append)
-    assert (named.partition, named.record.uri) == ("aisle-3", f"s3://{bucket.bucket}/videos/aisle-3/가게 #1.mp4")
+    assert record.uri == f"s3://{bucket.bucket}/{first.key}"
+    assert boto3.client("s3").get_object(Bucket=bucket.bucket, Key=first.key)["Body"].read() == b"frames"
+    named = planned(clip, bucket.bucket, "aisle-3")
+    assert (named.partition, named.uri) == ("aisle-3", f"s3://{bucket.bucket}/videos/aisle-3/가게 #1.mp4")
 
 
 def test_a_bad_file_fails_alone(bucket: UploadBucket, clip: Path, tmp_path: Path) -> None:
@@ -62,13 +64,13 @@ def test_a_bad_file_fails_alone(bucket: UploadBucket, clip: Path, tmp_path: Path
 
 def test_a_bucket_that_is_not_there_is_named(bucket: UploadBucket, clip: Path) -> None:
     with pytest.raises(StoreRejected, match="bucket's name"):
-        upload(clip, "no-such-bucket", None, lambda _: None)
+        upload(planned(clip, "no-such-bucket"), lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a b", "x" * 101])
 def test_what_is_no_id_is_refused(bucket: UploadBucket, clip: Path, name: str) -> None:
     with pytest.raises(SentinelError, match="is no id"):
-        upload(clip, bucket.bucket, name, lambda _: None)
+        planned(clip, bucket.bucket, name)
 
 
 def test_without_a_bucket_it_says_how_to_get_one(clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -86,23 +88,51 @@ def test_one_id_for_several_files_is_misuse(clip: Path) -> None:
 def test_what_is_followed_is_the_analysis_of_this_content(bucket: UploadBucket, clip: Path, database_url: str) -> None:
     """A row of what the video was before says nothing; the bar goes on to the end."""
     seen: list[tuple[float, str]] = []
-    done = upload(clip, bucket.bucket, "7", lambda _: None)
+    transfer = planned(clip, bucket.bucket, "7")
     with Warehouse(database_url) as warehouse:
-        _registered(warehouse, done.record.uri, "older")
+        _registered(warehouse, transfer.uri, "older")
         warehouse.record_failure("7", "what it was before")
 
         def watch(percent: float, stage: str) -> None:
             seen.append((percent, stage))
-            if len(seen) == 1:
-                _registered(warehouse, done.record.uri, done.record.etag)
-                warehouse.begin_analysis("7", "run", done.record.etag)
+            if stage == "in the queue":
+                _registered(warehouse, transfer.uri, _etag(bucket, transfer))
+                warehouse.begin_analysis("7", "run", _etag(bucket, transfer))
                 warehouse.report_progress("7", 50, "poses", "run")
-            else:
+            elif stage == "poses":
                 warehouse.record_failure("7", "no people", "run")
 
-        row = followed(done, Settings.from_env(), watch)
+        record, row = upload_and_follow(transfer, Settings.from_env(), watch)
+    assert record.etag == _etag(bucket, transfer)
     assert (row.status, row.error) == ("failed", "no people")
-    assert seen == [(20.0, "in the queue"), (60.0, "poses")]
+    assert seen == [(20.0, "uploading"), (20.0, "in the queue"), (60.0, "poses")]
+
+
+def test_a_content_that_failed_before_is_followed_to_its_next_end(
+    bucket: UploadBucket, clip: Path, database_url: str
+) -> None:
+    """Not to the failure that its row tells of when it is uploaded once more; what was completed is."""
+    stages: list[str] = []
+    transfer = planned(clip, bucket.bucket, "7")
+    etag = upload(transfer, lambda _: None).etag
+    with Warehouse(database_url) as warehouse:
+        _registered(warehouse, transfer.uri, etag)
+        warehouse.record_failure("7", "the disk was full")
+
+        def watch(_percent: float, stage: str) -> None:
+            stages.append(stage)
+            if stage == "in the queue":
+                warehouse.begin_analysis("7", "second", etag)
+                warehouse.publish_events("7", event_rows(2), recipes=RECIPES, analysis_id="second")
+
+        assert upload_and_follow(transfer, Settings.from_env(), watch)[1].status == "completed"
+        assert stages == ["uploading", "in the queue"]
+        assert upload_and_follow(transfer, Settings.from_env(), watch)[1].event_count == 2
+    assert stages == ["uploading", "in the queue", "uploading"]
+
+
+def _etag(bucket: UploadBucket, transfer: Transfer) -> str:
+    return str(boto3.client("s3").head_object(Bucket=bucket.bucket, Key=transfer.key)["ETag"].strip('"'))
 
 
 def _registered(warehouse: Warehouse, uri: str, etag: str) -> Video:

@@ -29,15 +29,23 @@ class Header:
     duration_s: float | None
     codec: str
     container: str
+    width: int | None
+    height: int | None
+
+    @property
+    def facts(self) -> dict[str, str | float | None]:
+        """Those that a video's row holds."""
+        return {"duration_s": self.duration_s, "codec": self.codec, "width": self.width, "height": self.height}
 
 
 def video_materialization(partition: str, record: FootageRecord, seen: Clip | Header | None) -> dg.AssetMaterialization:
     """The event by which lineage starts at the footage; `seen` is what is known of it as a video, if anything."""
     facts: dict[str, Any] = {}
     if seen is not None:
-        facts = {"duration_s": seen.duration_s, "codec": seen.codec, "container": seen.container}
+        names = ("duration_s", "codec", "container", "width", "height")
+        facts = {name: getattr(seen, name) for name in names}
     if isinstance(seen, Clip):
-        facts |= {"width": seen.width, "height": seen.height, "average_rate_hz": seen.average_rate}
+        facts["average_rate_hz"] = seen.average_rate
     return dg.AssetMaterialization(
         asset_key="video",
         partition=partition,

@@ -352,6 +352,22 @@ def test_facts_are_added_and_not_forgotten(warehouse: Warehouse, video: Video) -
     assert (again.etag, again.width, again.duration_s, again.codec) == ("sha256:2", 640, 12.5, "h264")
 
 
+def test_what_failed_waits_again_when_asked_for_and_nothing_else_does(warehouse: Warehouse, video: Video) -> None:
+    def again() -> Video:
+        return warehouse.register_video(video.uri, name=video.name, again=True)
+
+    warehouse.begin_analysis("1", "first")
+    assert again().status == "processing"
+    warehouse.record_failure("1", "the disk was full", "first")
+    row = again()
+    assert (row.status, row.error, row.stage, row.analysis_progress) == ("pending", None, None, 0)
+    assert row.analysis == "first", "whose end was told already"
+    publish(warehouse, video, event_rows(2), "second")
+    assert again() == warehouse.video_at(video.uri)
+    assert again().status == "completed"
+    assert warehouse.video_at("/clips/absent.mp4") is None
+
+
 def test_numbers_of_a_backend_and_our_own_live_together(warehouse: Warehouse) -> None:
     ours = warehouse.register_video("/clips/1.mp4", name="1.mp4")
     theirs = warehouse.register_video("s3://b/videos/3/original.mp4", name="original.mp4", video_id=3)
@@ -372,6 +388,7 @@ def test_numbers_of_a_backend_and_our_own_live_together(warehouse: Warehouse) ->
         {"uri": "/clips/new.mp4", "partition_key": "1"},  # so is the key
         {"uri": "/clips/1.mp4", "partition_key": "other"},
         {"uri": "/clips/1.mp4", "video_id": 2},  # address and number belong to two videos
+        {"uri": "s3://b/videos/1/a.mp4", "video_id": 1},  # the number is that of a local file
     ],
 )
 def test_an_address_a_number_and_a_key_of_different_videos_are_refused(

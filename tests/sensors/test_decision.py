@@ -60,6 +60,28 @@ def decided(*bodies: str, objects: dict[str, Object] | None = None, **known: obj
             [],
             [("r0", "1:e1:100")],
         ),
+        # uploaded once more since its run failed; and that message again, while the second runs or when it failed too
+        (
+            [from_s3("videos/1/a.mp4")],
+            {"1": [PastRun("1:e1", "e1", 50, failed=True)]},
+            ["1:e1:100"],
+            [("r0", "1:e1:100")],
+        ),
+        (
+            [from_s3("videos/1/a.mp4")],
+            {"1": [PastRun("1:e1:100", "e1", 100), PastRun("1:e1", "e1", 50, failed=True)]},
+            [],
+            [("r0", "1:e1:100")],
+        ),
+        (
+            [from_s3("videos/1/a.mp4")],
+            {"1": [PastRun("1:e1:100", "e1", 100, failed=True), PastRun("1:e1", "e1", 50, failed=True)]},
+            [],
+            [("r0", "1:e1:100")],
+        ),
+        # the message of an upload whose run has failed, and one more upload of what runs or was analysed
+        ([from_s3("videos/1/a.mp4")], {"1": [PastRun("1:e1", "e1", 100, failed=True)]}, [], [("r0", "1:e1")]),
+        ([from_s3("videos/1/a.mp4")], {"1": [PastRun("1:e1", "e1", 50)]}, [], [("r0", "1:e1")]),
         # two videos in one message: two runs, recorded together
         ([from_s3("videos/1/a.mp4", "videos/2/b.mp4")], {}, ["1:e1", "2:e1"], [("r0", "2:e1")]),
         # nothing to do, deleted at once

@@ -79,11 +79,39 @@ def test_a_better_reason_and_a_newer_analysis_stay(instance: dg.DagsterInstance,
     }
 
 
+def test_a_run_fails_the_video_that_is_uploaded_once_more_only_if_it_is_of_that_upload(
+    instance: dg.DagsterInstance, warehouse: Warehouse
+) -> None:
+    """The first run's failure is past; the second, canceled before it began, is not."""
+    row = _uploaded(warehouse, "1")
+    first = _run(instance, "1")
+    warehouse.begin_analysis("1", first.run_id, "e1")
+    instance.report_run_failed(first, "the run's process is gone")
+    _tick(instance)
+    warehouse.register_video(row.uri, name=row.name, partition_key="1", etag="e1", again=True)
+    _tick(instance)
+    assert warehouse.video("1").status == "pending"
+    instance.report_run_canceled(_run(instance, "1"))
+    _tick(instance)
+    assert (warehouse.video("1").status, "canceled" in str(warehouse.video("1").error)) == ("failed", True)
+
+
+def test_a_run_that_never_began_does_not_fail_the_next_upload(
+    instance: dg.DagsterInstance, warehouse: Warehouse
+) -> None:
+    row = _uploaded(warehouse, "1")
+    instance.report_run_canceled(_run(instance, "1"))
+    _tick(instance)
+    warehouse.register_video(row.uri, name=row.name, partition_key="1", etag="e1", again=True)
+    _tick(instance)
+    assert warehouse.video("1").status == "pending"
+
+
 def test_a_row_that_changed_since_it_was_read_is_left_alone(warehouse: Warehouse) -> None:
     """Between the look and the word another analysis began."""
     row = _uploaded(warehouse, "1")
     warehouse.begin_analysis("1", "newer", "e1")
-    warehouse.record_lost_analysis(row, "too late")
+    warehouse.record_lost_analysis(row, "too late", "older")
     assert warehouse.video("1").status == "processing"
 
 

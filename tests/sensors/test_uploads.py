@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import dagster as dg
 import pytest
 
@@ -75,6 +77,7 @@ def test_an_upload_becomes_a_partition_a_row_and_one_run(
 ) -> None:
     """Lineage begins at S3: the object's ETag is the data version, its header is read without the rest."""
     etag = bucket.put("videos/123/people.mp4", people)
+    modified = _modified(bucket, "videos/123/people.mp4")
     result = daemon.tick()
     (request,) = result.run_requests or []
     assert (request.run_key, request.partition_key) == (f"123:{etag}", "123")
@@ -82,6 +85,7 @@ def test_an_upload_becomes_a_partition_a_row_and_one_run(
         "dagster/priority": "10",
         "sentinel/origin": "upload",
         "sentinel/etag": etag,
+        "sentinel/modified": str(modified),
     }
     (event,) = result.asset_events
     assert isinstance(event, dg.AssetMaterialization)
@@ -93,6 +97,8 @@ def test_an_upload_becomes_a_partition_a_row_and_one_run(
     assert facts["duration_s"] == pytest.approx(4.0, abs=0.3)
     row = warehouse.video("123")
     assert (row.id, row.name, row.etag, row.status) == (123, "people.mp4", etag, "pending")
+    assert (row.width, row.height, row.codec) == (facts["width"], facts["height"], "h264")
+    assert row.duration_s == facts["duration_s"]
     with FootageStore(ArtifactStore(daemon.artifacts)).local_copy("123") as path:
         assert path.read_bytes() == people.read_bytes()
     assert bucket.waiting() == 2  # and S3's own test event
@@ -137,6 +143,29 @@ def test_an_overwritten_video_is_analysed_again_and_its_older_run_cannot_complet
     assert (row.etag, row.status, row.analysis) == (second, "pending", None)
     versions = [record.asset_materialization for record in _materializations(daemon.instance)]
     assert [m.tags["dagster/data_version"] for m in versions if m and m.tags] == [second, first]
+
+
+def test_what_failed_and_is_uploaded_once_more_is_analysed_once_more(
+    daemon: Daemon, bucket: UploadBucket, warehouse: Warehouse
+) -> None:
+    """However often its messages come; while it runs, another upload of it asks for nothing."""
+    etag = bucket.put("videos/7/a.mp4", b"frames")
+    daemon.tick()
+    (first,) = daemon.instance.get_runs()
+    daemon.instance.report_run_failed(first, "the disk was full")
+    warehouse.record_failure("7", "the disk was full")
+    bucket.send(from_backend(7, "videos/7/a.mp4"))
+    daemon.tick()
+    assert (len(daemon.runs()), warehouse.video("7").status) == (1, "failed")
+    second = _put_later(bucket, "videos/7/a.mp4", b"frames", first.tags["sentinel/modified"])
+    bucket.send(from_backend(7, "videos/7/a.mp4"))
+    daemon.tick()
+    assert daemon.runs() == [f"7:{etag}", f"7:{etag}:{second}"]
+    assert warehouse.video("7").status == "pending"
+    _put_later(bucket, "videos/7/a.mp4", b"frames", str(second))
+    daemon.tick()
+    daemon.tick()
+    assert (len(daemon.runs()), bucket.waiting()) == (2, 0)
 
 
 def test_a_missing_object_fails_its_video_and_a_late_message_fails_none(
@@ -184,6 +213,19 @@ def test_a_file_that_is_no_video_still_gets_its_run(daemon: Daemon, bucket: Uplo
     (event,) = daemon.tick().asset_events
     assert "codec" not in event.metadata
     assert len(daemon.runs()) == 1
+
+
+def _put_later(bucket: UploadBucket, key: str, content: bytes, than: str) -> int:
+    """Upload it until S3's clock, which counts seconds, says another time. Returns that, s since the epoch."""
+    while True:
+        bucket.put(key, content)
+        if (at := _modified(bucket, key)) > int(than):
+            return at
+        time.sleep(0.1)
+
+
+def _modified(bucket: UploadBucket, key: str) -> int:
+    return round(boto3.client("s3").head_object(Bucket=bucket.bucket, Key=key)["LastModified"].timestamp())
 
 
 def _materializations(instance: dg.DagsterInstance) -> list[dg.EventLogRecord]:
