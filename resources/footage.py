@@ -12,7 +12,13 @@ from urllib.parse import quote
 
 from resources.artifacts import ArtifactStore
 from resources.s3 import s3_client, s3_errors, split_uri
-from sentinel_assets.vision.errors import ArtifactMissing, FootageDamaged, FootageMissing, StoreUnavailable
+from sentinel_assets.vision.errors import (
+    ArtifactMissing,
+    FootageDamaged,
+    FootageMissing,
+    SentinelError,
+    StoreUnavailable,
+)
 
 _CHUNK = 1 << 20  # bytes read at a time
 
@@ -52,11 +58,17 @@ class FootageStore:
 
     @contextmanager
     def local_copy(self, partition: str) -> Iterator[Path]:
-        """A readable file with the registered content; a local one in place, one in S3 downloaded for the while."""
+        """A readable file with the registered content; a local one in place, one in S3 downloaded for the while. An
+        error of who reads it names the address in S3, not the file that is gone when a person reads of it."""
         record = self.record(partition)
         if record.uri.startswith("s3://"):
             with _downloaded(record) as path:
-                yield path
+                try:
+                    yield path
+                except SentinelError as error:
+                    if error.where != str(path):
+                        raise
+                    raise type(error)(error.what, where=record.uri, remedy=error.remedy) from error
             return
         path = Path(record.uri)
         if not path.is_file():

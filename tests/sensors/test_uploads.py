@@ -19,7 +19,8 @@ from resources.warehouse import Warehouse
 from sensors.uploads import uploads_sensor
 from sentinel_assets.definitions import defs
 from sentinel_assets.partitions import videos
-from sentinel_assets.vision.errors import FootageDamaged
+from sentinel_assets.vision.containers import open_video
+from sentinel_assets.vision.errors import FootageDamaged, NotAVideo
 from tests.builders.bucket import UploadBucket
 from tests.builders.messages import TEST_EVENT, from_backend
 
@@ -208,11 +209,17 @@ def test_two_addresses_of_one_video_are_refused_and_told(daemon: Daemon, bucket:
 
 
 def test_a_file_that_is_no_video_still_gets_its_run(daemon: Daemon, bucket: UploadBucket) -> None:
-    """Which says what is the matter with it; here its header is just unknown."""
+    """Which says what is the matter with it, and where it was uploaded to; here its header is just unknown."""
     bucket.put("videos/1/a.mp4", b"#EXTM3U\n#EXTINF:1\nfile:///etc/hostname\n")
     (event,) = daemon.tick().asset_events
     assert "codec" not in event.metadata
     assert len(daemon.runs()) == 1
+    with (
+        pytest.raises(NotAVideo, match=r"^s3://footage/videos/1/a\.mp4: "),
+        FootageStore(ArtifactStore(daemon.artifacts)).local_copy("1") as path,
+        open_video(path),
+    ):
+        pass
 
 
 def _put_later(bucket: UploadBucket, key: str, content: bytes, than: str) -> int:
