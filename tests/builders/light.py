@@ -1,7 +1,7 @@
 """A code location with the deployment's own sensors, rows and records around an analysis that looks at no pixel: of a
 video it publishes one event, which says what its content was.
 
-What `holding` holds waits before it publishes, so that a test may act in the meantime.
+What `contents` holds waits before it publishes, so that a test may act in the meantime.
 """
 
 import time
@@ -18,9 +18,10 @@ from sensors.uploads import uploads_sensor
 from sentinel_assets.assets.video import video
 from sentinel_assets.checks import every_failed_video_was_redone
 from sentinel_assets.partitions import videos
+from sentinel_assets.vision.errors import NotAVideo
 from sentinel_assets.wiring import record_failure, stage_run
+from tests.builders.contents import NO_VIDEO, is_held
 from tests.builders.events import RECIPES, event_rows
-from tests.builders.holding import is_held
 
 
 @dg.asset(partitions_def=videos, deps=[video], hooks={record_failure})
@@ -29,6 +30,8 @@ def events(context: dg.AssetExecutionContext, footage: Footage, analysis_log: An
     with stage_run(context, analysis_log) as run:
         with footage.store.local_copy(run.partition) as path:
             content = path.read_bytes()
+            if content.startswith(NO_VIDEO):
+                raise NotAVideo("not a video file that can be read", where=path, remedy="Give a video")
         while is_held(Settings.from_env().home, content):
             time.sleep(0.05)
         rows = event_rows(1, description=content.decode())

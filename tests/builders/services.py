@@ -11,15 +11,21 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 SETTLED = "SETTLED"
 """The point between two ticks: the first has stored its runs and its cursor, the second has not acknowledged."""
@@ -122,27 +128,35 @@ def serve_code(folder: Path) -> None:
 
 
 def run_all(_: Path) -> None:
-    """Execute each run that is starting, a few beside each other, each in a process of its own, until killed."""
+    """Execute each run that is starting, a few beside each other, until killed."""
     import dagster as dg
 
-    with dg.DagsterInstance.get() as instance:
+    fork = multiprocessing.get_context("fork")
+    with dg.DagsterInstance.get() as instance, ProcessPoolExecutor(_WORKERS, fork, _die_with_parent) as workers:
         taken: set[str] = set()
-        living: set[int] = set()
         while True:
-            living = {pid for pid in living if os.waitpid(pid, os.WNOHANG)[0] == 0}
             for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
-                if run.run_id not in taken and len(living) < _WORKERS:
+                if run.run_id not in taken:
                     taken.add(run.run_id)
-                    living.add(_fork(functools.partial(_execute, run.run_id)))
+                    workers.submit(_execute, run.run_id)
             time.sleep(_LOOK_S)
 
 
 def _execute(run_id: str) -> None:
-    import dagster as dg
     from dagster._cli.api import _execute_run_command_body
 
-    with dg.DagsterInstance.get() as instance:
-        _execute_run_command_body(run_id, instance, lambda _: None, False)
+    _execute_run_command_body(run_id, _own_instance(), lambda _: None, False)
+
+
+@functools.cache
+def _own_instance() -> dg.DagsterInstance:
+    import dagster as dg
+
+    return dg.DagsterInstance.get()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _main(folder: Path) -> None:
@@ -177,7 +191,7 @@ def _fork(does: Callable[[], None]) -> int:
     if pid := os.fork():
         return pid
     try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody outlives who started them
+        _die_with_parent()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)  # standard output is the conversation with the test
         does()

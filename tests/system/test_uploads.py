@@ -23,7 +23,8 @@ import yaml
 from resources.warehouse import Warehouse
 from sentinel_assets.instance import for_daemon
 from tests.builders.bucket import UploadBucket
-from tests.builders.holding import HELD, let_go
+from tests.builders.contents import HELD, NO_VIDEO, let_go
+from tests.builders.messages import MALFORMED
 from tests.builders.services import SETTLED, Services, services
 from tests.builders.systems import eventually
 
@@ -197,3 +198,34 @@ def test_messages_that_come_three_times_ask_for_one_analysis(house: House) -> No
     house.bucket.send(*bodies)
     house.settles()
     house.are_analysed_exactly_once(put)
+
+
+def test_of_200_uploads_at_once_the_good_are_analysed_and_the_bad_accounted_for(house: House) -> None:
+    """170 videos, 10 files that are none, and 20 messages that nobody can read, mixed."""
+    malformed = list(itertools.islice(itertools.cycle(MALFORMED.values()), 20))
+    good: dict[str, bytes] = {}
+    bad: dict[str, bytes] = {}
+    for number, body in enumerate(malformed):
+        good |= house.put(*(f"one of many: {number}.{each}".encode() for each in range(9 - number % 2)))
+        bad |= house.put(*([NO_VIDEO + str(number).encode()] * (number % 2)))
+        house.bucket.send(body)
+    assert (len(good), len(bad), house.bucket.waiting()) == (170, 10, 200)
+    house.services.start("daemon")
+    for _ in range(_RECEIVES):
+        eventually(lambda: house.bucket.unseen() == 0, "all messages are taken", house.words)
+        house.bucket.deliver_again()
+    house.settles()
+    house.are_analysed_exactly_once(good)
+    assert Counter(run.tags["dagster/partition"] for run in house.runs(*bad)) == dict.fromkeys(bad, 1)
+    for partition in bad:
+        row = house.warehouse.video(partition)
+        address = f"s3://{house.bucket.bucket}/{key_of(partition)}"
+        assert (row.status, row.error) == (
+            "failed",
+            f"events: {address}: not a video file that can be read. Give a video",
+        )
+    assert Counter(house.bucket.bodies(house.bucket.dead_letters)) == Counter(malformed)
+    told = house.instance.fetch_observations(dg.AssetKey("video"), limit=1000).records
+    reports = [record.asset_observation.metadata for record in told if record.asset_observation]
+    assert Counter(str(report["body"].value) for report in reports) == Counter(malformed)
+    assert len({report["message_id"].value for report in reports}) == len(malformed)

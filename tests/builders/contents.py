@@ -1,11 +1,13 @@
-"""Contents over which an analysis waits until a test lets it go."""
+"""Contents that tell the light analysis what to do: wait until a test lets it go, or refuse them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 HELD = b"held: "
-"""How they begin."""
+"""How those begin that it waits with."""
+NO_VIDEO = b"no video: "
+"""How those begin that it refuses."""
 
 
 def let_go(home: Path, content: bytes) -> None:
