@@ -16,6 +16,12 @@ _BACKFILL_RUNS = 4  # of them; the rest is kept for uploads
 _GPU_STEPS = 4  # at once: as many as there are hosts at most
 
 
+def postgres_storage(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The storage of records there; `config` is that of Dagster's own storage `postgres`."""
+    ours = {"module": "resources.dagster_storage", "class": "PooledPostgresStorage", "config": dict(config)}
+    return {"custom": ours}
+
+
 def for_commands(storage: Mapping[str, Any] | None) -> dict[str, Any]:
     """Of a command that executes runs in its own process, without a daemon."""
     return {

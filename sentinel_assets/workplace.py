@@ -65,7 +65,7 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
     with ExitStack() as stack:
         storage: dict[str, object] | None = None
         if os.environ.get(_DAGSTER_URL):
-            storage = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
+            storage = dagster_instance.postgres_storage({"postgres_url": {"env": _DAGSTER_URL}})
         elif settings.database_url is None and settings.deployment == "local":
             from infra.local.postgres import LocalPostgres
 
@@ -75,7 +75,7 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
             os.environ[_DAGSTER_URL] = server.url(_DAGSTER_DATABASE).replace(
                 "postgresql://", "postgresql+psycopg2://", 1
             )
-            storage = {"postgres": {"postgres_url": {"env": _DAGSTER_URL}}}
+            storage = dagster_instance.postgres_storage({"postgres_url": {"env": _DAGSTER_URL}})
         home = settings.home / "dagster"
         try:
             home.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from resources.footage import FootageRecord, FootageStore
 from resources.settings import Settings
 from resources.warehouse import Warehouse
 from sentinel_assets.assets.video import video_materialization
+from sentinel_assets.instance import postgres_storage
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.frames import Clip
 from sentinel_assets.vision.tables import TABLES
@@ -57,7 +58,7 @@ class Deployment:
         name = f"dagster_{database_url.rpartition('/')[2].partition('?')[0]}"
         postgres.create_database(name)
         url = postgres.url(name).replace("postgresql://", "postgresql+psycopg2://", 1)
-        config = {"storage": {"postgres": {"postgres_url": url}}, "telemetry": {"enabled": False}}
+        config = {"storage": postgres_storage({"postgres_url": url}), "telemetry": {"enabled": False}}
         (home / "dagster.yaml").write_text(yaml.safe_dump(config))
         try:
             yield cls(home, database_url, url, artifacts or str(home / "artifacts"), profile)

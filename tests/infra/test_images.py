@@ -105,12 +105,22 @@ def test_the_worker_has_the_command_that_the_launcher_gives() -> None:
 
 def test_dagster_takes_its_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The instance's own check of every field; its records are in the database `dagster`, over TLS."""
+    from dagster._config import process_config
     from dagster._core.instance.config import dagster_instance_config
+    from dagster_postgres.utils import pg_url_from_config
+
+    from resources.dagster_storage import PooledPostgresStorage
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    for name, value in (("HOST", "db"), ("USERNAME", "sentinel"), ("PASSWORD", "p")):
+        monkeypatch.setenv(f"DAGSTER_PG_{name}", value)
     shutil.copy(DOCKER / "dagster.yaml", tmp_path)
     config, _ = dagster_instance_config(str(tmp_path))
-    assert config["storage"]["postgres"]["postgres_db"]["params"] == {"sslmode": "require"}
+    storage = config["storage"]["custom"]
+    assert (storage["module"], storage["class"]) == (PooledPostgresStorage.__module__, PooledPostgresStorage.__name__)
+    address = process_config(PooledPostgresStorage.config_type(), storage["config"])
+    assert address.success, address.errors
+    assert pg_url_from_config(address.value) == "postgresql://sentinel:p@db:5432/dagster?sslmode=require"
     (location,) = yaml.safe_load((DOCKER / "workspace.yaml").read_text())["load_from"]
     assert location["grpc_server"] == {"host": "127.0.0.1", "port": 4000, "location_name": "sentinel"}
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from resources.warehouse import Warehouse
-from sentinel_assets.instance import for_daemon
+from sentinel_assets.instance import for_daemon, postgres_storage
 from tests.builders.bucket import UploadBucket
 from tests.builders.contents import HELD, NO_VIDEO, let_go
 from tests.builders.messages import MALFORMED
@@ -133,7 +133,7 @@ def house(
 
 def write_dagster_home(home: Path) -> None:
     """As the whole system has it, but that runs are handed over, and more of them at once."""
-    config = for_daemon({"postgres": {"postgres_url": {"env": "SENTINEL_DAGSTER_URL"}}}, home / "logs")
+    config = for_daemon(postgres_storage({"postgres_url": {"env": "SENTINEL_DAGSTER_URL"}}), home / "logs")
     config["run_launcher"] = {"module": "tests.builders.light", "class": "HandedOver"}
     nothing = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     config["compute_logs"] = nothing  # for each step it would start two processes
