@@ -229,3 +229,25 @@ def test_of_200_uploads_at_once_the_good_are_analysed_and_the_bad_accounted_for(
     reports = [record.asset_observation.metadata for record in told if record.asset_observation]
     assert Counter(str(report["body"].value) for report in reports) == Counter(malformed)
     assert len({report["message_id"].value for report in reports}) == len(malformed)
+
+
+def test_a_video_overwritten_while_its_analysis_runs_becomes_what_it_is_now(house: House) -> None:
+    """The older run, which has read the older content, neither publishes it nor speaks for the row."""
+    older, newer = HELD + b"older", b"newer"
+    (partition,) = house.put(older)
+    house.services.start("daemon")
+    eventually(lambda: house.runs(partition) and house.warehouse.video(partition).status == "processing", "it runs")
+    etag = house.bucket.put(key_of(partition), newer)
+    eventually(lambda: house.warehouse.video(partition).etag == etag, "the newer upload is taken up", house.words)
+    assert house.warehouse.video(partition).status == "pending"
+    let_go(house.home, older)
+    house.settles()
+    now, before = house.runs(partition)
+    assert (now.status, before.status) == (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
+    row = house.warehouse.video(partition)
+    assert (row.status, row.analysis, row.error) == ("completed", now.run_id, None)
+    assert [event.description for event in house.warehouse.events(row.id)] == [newer.decode()]
+    made = house.instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("events"), asset_partitions=[partition]), limit=10
+    ).records
+    assert [record.run_id for record in made] == [now.run_id]
