@@ -45,6 +45,7 @@ with warnings.catch_warnings():
     )
     from dagster._core.execution.plan.objects import ErrorSource, StepFailureData
     from dagster._core.execution.plan.state import KnownExecutionState
+    from dagster._core.execution.plan.step import ExecutionStep
     from dagster._core.execution.plan.utils import RetryRequestedFromPolicy
     from dagster._core.execution.retries import RetryMode
     from dagster._core.executor.child_process_executor import (
@@ -61,6 +62,7 @@ __all__ = [
     "AssetCheckEvaluationTargetMaterializationData",
     "EngineEventData",
     "ErrorSource",
+    "ExecutionStep",
     "KnownExecutionState",
     "PlanExecutionContextManager",
     "ReconstructableJob",

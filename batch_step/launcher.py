@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from batch_step.cost import DEFAULT_PRICES
-from batch_step.dagster_internals import ReconstructableJob
+from batch_step.dagster_internals import ExecutionStep, ReconstructableJob
 from batch_step.errors import ReferenceInvalid
 from batch_step.jobs import BatchJobs
 from batch_step.limits import MAX_PRIORITY
@@ -108,7 +108,7 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             step_context,
             self._terms(step_context),
             self.batch_jobs(),
-            is_last=lambda: self._is_last(step_context),
+            is_last=lambda has_failed: self._is_last(step_context, has_failed),
             on_event=lambda entry: self.on_event(step_context, entry),
         ).events()
 
@@ -176,22 +176,30 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
     @staticmethod
     def _steps(context: dg.StepExecutionContext) -> set[str]:
         """Keys of the run's steps that ask for a launcher, but for those of which Dagster learns only in the run."""
-        job = context.job_def
+        job, chosen = context.job_def, context.dagster_run.step_keys_to_execute
         steps = set()
         for handle in job.graph.iterate_node_handles():
             node = job.get_node(handle)
             keys = getattr(node.definition, "required_resource_keys", None) or set()
             if node.name and any(isinstance(getattr(context.resources, k, None), _StepLauncher) for k in keys):
                 steps.add(str(handle))
-        return steps
+        return steps if chosen is None else steps & set(chosen)
 
-    def _is_last(self, context: dg.StepExecutionContext) -> bool:
-        """Whether no further step of the run asks for a launcher. Dynamic steps are not known: idle time ends those."""
-        stats = context.instance.get_run_step_stats(context.run_id)
-        over = {
-            s.step_key for s in stats if s.status is not None and s.status.value in ("SUCCESS", "FAILURE", "SKIPPED")
+    def _is_last(self, context: dg.StepExecutionContext, has_failed: bool) -> bool:
+        """Whether no further step of the run will ask for a launcher, now that this one is over: each of the others is,
+        too, or needs one that failed. Dynamic steps are not known: idle time ends those."""
+        status = {s.step_key: s.status.value for s in context.instance.get_run_step_stats(context.run_id) if s.status}
+        status[context.step.key] = "FAILURE" if has_failed else "SUCCESS"
+        over = {key for key, value in status.items() if value in ("SUCCESS", "FAILURE", "SKIPPED")}
+        barred = {key for key, value in status.items() if value == "FAILURE"}
+        needs = {
+            step.key: step.get_execution_dependency_keys()
+            for step in context.execution_plan.step_dict_by_key.values()
+            if isinstance(step, ExecutionStep)
         }
-        return not self._steps(context) - over - {context.step.key}
+        while further := {key for key, needed in needs.items() if needed & barred} - barred:
+            barred |= further
+        return not self._steps(context) - over - barred
 
 
 def resumes_runs(instance: dg.DagsterInstance) -> bool:

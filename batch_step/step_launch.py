@@ -60,7 +60,7 @@ class StepLaunch:
         context: dg.StepExecutionContext,
         terms: Terms,
         jobs: BatchJobs,
-        is_last: Callable[[], bool],
+        is_last: Callable[[bool], bool],
         on_event: Callable[[dg.EventLogEntry], object],
     ) -> None:
         self._context, self._terms, self._jobs = context, terms, jobs
@@ -268,7 +268,7 @@ class StepLaunch:
             yield self._failure_event(channel, watch, following.log, Evidence(error=error), retried)
         yield self._event("What the step took", self._accounts(channel, watch, following, carrier))
         final = following.events.store_final()
-        if carrier.session is not None and not event.is_step_up_for_retry and self._is_last():
+        if carrier.session is not None and not event.is_step_up_for_retry and self._is_last(event.is_step_failure):
             shared_job.close(carrier.session, "the run has no more steps for it")
         if carrier.session is None:
             self._watcher().end_later(watch.job_id, self._terms.finish_grace_s)

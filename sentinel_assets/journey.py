@@ -151,9 +151,14 @@ def _followed(uri: str, before: Video | None, system: System, place: Workplace, 
 
 
 def _parts_of(row: Video, uploaded: float, place: Workplace) -> Iterator[tuple[str, float]]:
-    """From the records that Dagster keeps of the run."""
+    """From the records that Dagster keeps of the run, which ends a moment after its row is complete."""
     assert row.analysis is not None
-    (record,) = place.instance.get_run_records(dg.RunsFilter(run_ids=[row.analysis]))
+    deadline = time.monotonic() + _SETTLED_WITHIN_S
+    while True:
+        (record,) = place.instance.get_run_records(dg.RunsFilter(run_ids=[row.analysis]))
+        if record.dagster_run.is_finished or time.monotonic() > deadline:
+            break
+        time.sleep(_LOOK_S)
     asked, started = record.create_timestamp.timestamp(), record.start_time or 0.0
     yield "until the sensor took the message from SQS", asked - uploaded
     yield "until the run was dequeued and had a worker", started - asked

@@ -168,6 +168,11 @@ def failing(context: dg.AssetExecutionContext) -> None:
     raise dg.Failure("no people in this video", metadata={"path": "x.mp4"})
 
 
+@dg.asset(partitions_def=videos, deps=[failing], **GPU)
+def after_failing() -> None:
+    """Never begins."""
+
+
 @dg.asset(partitions_def=videos, **GPU)
 def raising(context: dg.AssetExecutionContext) -> None:
     try:
@@ -346,7 +351,7 @@ def _load_model(config: Behavior, name: str) -> int:
 
 ASSETS = [
     frames, plain, boxes, fan_in, ranged, bare, parts, checked, after_check, observed, scene_list, versioned, retried,
-    failing, raising, skipping, after_skip, behaving, persisting, noting, hanging, mapped, first,
+    failing, after_failing, raising, skipping, after_skip, behaving, persisting, noting, hanging, mapped, first,
     second, third, between,
 ]  # fmt: skip
 

@@ -67,6 +67,11 @@ class Toys:
             asset_selection=[dg.AssetKey(a) for a in assets],
         )
 
+    def run_again(self, run: dg.JobExecutionResult, *steps: str) -> dg.JobExecutionResult:
+        """A re-execution of these steps of that run."""
+        options = dg.ReexecutionOptions(run.run_id, steps)
+        return dg.execute_job(reconstructable(self.definitions), self.instance, reexecution_options=options)
+
     def create_run(self, asset: str, behavior: dict[str, Any], **settings: Any) -> str:
         """A run for a run worker of its own; its id."""
         resources: dict[str, Any] = {"io_manager": {"config": {"base": str(self.outputs)}}}

@@ -89,12 +89,20 @@ CONTEXT = [
     "entity_partitions_def", "has_partitions", "partition_key_range", "has_partition_key", "has_partition_key_range",
     "has_asset_partitions_for_input", "asset_partitions_subset_for_input", "fetch_external_input_asset_version_info",
     "wipe_input_asset_version_info", "is_sda_step", "previous_attempt_count", "op_retry_policy", "step_exception",
+    "execution_plan", "job_def", "dagster_run",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONTEXT)
 def test_a_step_context_has_what_is_asked_of_it(name: str) -> None:
     assert hasattr(dg.StepExecutionContext, name)
+
+
+def test_a_plan_knows_which_steps_a_step_needs() -> None:
+    plan = internals.create_execution_plan(reconstructable("local"))
+    steps = plan.step_dict_by_key
+    assert isinstance(steps["boxes"], internals.ExecutionStep)
+    assert steps["boxes"].get_execution_dependency_keys() == {"frames"}
 
 
 def test_tags_of_lineage_are_called_what_the_rehomer_looks_for() -> None:

@@ -156,6 +156,21 @@ def test_a_failed_step_leaves_the_job_to_others(toys: Toys) -> None:
     assert len(toys.jobs()) == 1
 
 
+def test_a_failed_step_ends_the_job_that_only_its_dependents_waited_for(toys: Toys) -> None:
+    """It would keep a host idle, which the next run stands in line for."""
+    toys.add_videos("a")
+    assert not toys.run("failing", "after_failing", partition="a", reuse="run", idle_seconds=600).success
+    wait_until(lambda: toys.jobs()[0]["status"] in ("SUCCEEDED", "FAILED"))
+
+
+def test_steps_that_the_run_leaves_out_are_not_waited_for(toys: Toys, tmp_path: Path) -> None:
+    """As a re-execution of what failed does with the others."""
+    whole = run(toys, tmp_path, idle_seconds=600)
+    again = toys.run_again(whole, "second")
+    assert {s.step_key for s in again.get_step_success_events()} == {"second"}
+    wait_until(lambda: [job["status"] for job in toys.jobs()] == ["SUCCEEDED"] * 2)
+
+
 # The line of slots.
 
 
