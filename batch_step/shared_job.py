@@ -17,25 +17,29 @@ from batch_step.channel import Channel, get_json, open_channel, put_json_if_abse
 from batch_step.records import EXIT_DONE, EXIT_INTERRUPTED
 from batch_step.waiting import wait
 
+GONE = "ended"
 _LOOK_EVERY_S = 0.5
 
 
 def enqueue(session: Channel, step_uri: str) -> int | None:
-    """Puts a step in line. Its slot, or None when the job takes no more; a step that is in line already stays there."""
-    number = 0
+    """Puts a step in line. Its slot, or None when the job takes no more; a step that is in line already stays there,
+    unless the job is gone."""
+    number, own = 0, None
     while True:
-        if put_json_if_absent(session, slot_key(number), {"channel": step_uri, "token": uuid4().hex}):
+        if own is None and put_json_if_absent(session, slot_key(number), {"channel": step_uri, "token": uuid4().hex}):
             return number
-        there = get_json(session, slot_key(number)) or {}
+        there = get_json(session, slot_key(number))
+        if there is None:
+            return own
         if "closed" in there:
-            return None
+            return None if there["closed"] == GONE else own
         if there.get("channel") == step_uri:
-            return number
+            own = number
         number += 1
 
 
 def close(session: Channel, why: str) -> None:
-    """Lets the job end when it has served what is in line. Harmless when it has ended."""
+    """Lets the job end when it has served what is in line; GONE says that it has ended, and serves none of it."""
     number = 0
     while not put_json_if_absent(session, slot_key(number), {"closed": why, "token": uuid4().hex}):
         if "closed" in (get_json(session, slot_key(number)) or {}):

@@ -114,7 +114,7 @@ class StepLaunch:
                     loss.write(channel, ABANDONED)
                     return loss
                 # A shared job that ended between two steps is simply replaced: nothing of this step was lost.
-                shared_job.close(carrier.session, "ended")
+                shared_job.close(carrier.session, shared_job.GONE)
                 channel.put(JOB, b"null")
                 yield self._event(f"Batch job {carrier.job_id} ended before it took this step; another one will")
         raise AssertionError("count() does not end")

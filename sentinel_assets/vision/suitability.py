@@ -25,9 +25,8 @@ def require_suitable(path: Path, clip: Clip, *, accept_truncated: bool = False) 
         frames = sum(1 for _ in video.packets())
         truncation = video.signs_of_truncation()
     if truncation and not accept_truncated:
-        raise FootageDamaged(
-            f"the file {truncation}", where=path, remedy="Copy it again, or analyse what is there with --partial"
-        )
+        remedy = "Copy it again, or analyse what is there: --partial, or SENTINEL_ACCEPT_TRUNCATED=1"
+        raise FootageDamaged(f"the file {truncation}", where=path, remedy=remedy)
     if frames < MIN_FRAMES:
         raise FootageTooPoor(
             "the video has a single frame, and what people do takes time",

@@ -86,11 +86,12 @@ def test_a_job_waits_as_long_as_it_was_told_to(toys: Toys, tmp_path: Path, monke
     assert len(toys.jobs()) == 1
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["failed", "unknown to Batch"])
 def test_a_job_lost_between_two_steps_is_replaced_without_failing_the_run(
-    toys: Toys, batch: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toys: Toys, batch: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
 ) -> None:
     """And costs nothing of the budget: none of the second step was lost."""
-    from infra.local.batch.faults import SpotReclaim
+    from infra.local.batch.faults import SpotReclaim, Vanish
 
     real = shared_job.enqueue
     seen: list[str] = []
@@ -100,13 +101,15 @@ def test_a_job_lost_between_two_steps_is_replaced_without_failing_the_run(
         if len(seen) == 2:
             batch.faults.add(SpotReclaim(times=1))
             wait_until(lambda: toys.jobs()[0]["status"] == "FAILED")
+            if not is_known:
+                batch.faults.add(Vanish(jobs=toys.jobs()[0]["jobId"]))
         return real(session, uri)
 
     monkeypatch.setattr(shared_job, "enqueue", lose_the_job_first)
-    result = run(toys, tmp_path, infrastructure_retries=1)
+    result = run(toys, tmp_path, infrastructure_retries=1, unknown_after_seconds=2)
     assert result.success
     assert ran(tmp_path / "ran") == {"first": 1, "second": 1, "third": 1}
-    assert len(toys.jobs()) == 2
+    assert len(toys.jobs()) == 1 + is_known
     assert [*Path(toys.settings["channel"]).rglob(ABANDONED)] == []
 
 
@@ -183,6 +186,13 @@ def test_of_a_step_and_the_end_of_the_job_the_first_in_line_decides(tmp_path: Pa
     shared_job.close(session, "idle")
     assert shared_job.enqueue(session, "/c") is None
     assert shared_job.enqueue(session, "/a") == 0
+
+
+def test_a_step_does_not_stay_in_the_line_of_a_job_that_is_gone(tmp_path: Path) -> None:
+    session = open_channel(str(tmp_path))
+    assert shared_job.enqueue(session, "/a") == 0
+    shared_job.close(session, shared_job.GONE)
+    assert shared_job.enqueue(session, "/a") is None
 
 
 def test_a_job_serves_in_order_and_ends_when_nothing_comes(tmp_path: Path) -> None:
