@@ -99,8 +99,11 @@ class _Intruder:
         return (Path.touch, (self.mark,))
 
 
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though somebody imported ultralytics with its switch off."""
     import torch
+
+    monkeypatch.setattr("ultralytics.nn.tasks.SAFE_LOAD", False)
 
     mark, weights = tmp_path / "ran", tmp_path / "intruder.pt"
     torch.save({"model": _Intruder(mark)}, weights)

@@ -51,9 +51,10 @@ def load_yolo(weights: Path, *, task: str, classes: Sequence[str] = ("person",))
     from ultralytics.models import YOLO
     from ultralytics.nn import tasks
 
+    if not tasks._SafeLoad.SUPPORTED:
+        raise ModelError("this torch cannot load it without running what is in it", where=weights, remedy="Update it")
+    vars(tasks)["SAFE_LOAD"] = True  # whoever imported ultralytics before, and whatever the environment said then
     try:
-        # YOLO() itself loads safely only if nobody imported ultralytics before this module; this always does.
-        tasks.torch_safe_load(str(weights), safe_only=True)  # type: ignore[no-untyped-call]
         yolo = YOLO(str(weights))
     except (TypeError, RuntimeError, EOFError, KeyError, AttributeError, ModuleNotFoundError) as error:
         raise ModelError(
