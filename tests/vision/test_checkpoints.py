@@ -56,6 +56,13 @@ def squeezed(path: Path) -> Path:
     return path
 
 
+def leading_out(path: Path) -> Path:
+    """The same archive, with one member more."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("model/../../../escaped", b"x")
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -75,6 +82,7 @@ def squeezed(path: Path) -> Path:
         pytest.param(lambda p, _: p.write_bytes(b"") or p, "not a whole checkpoint", id="empty"),
         pytest.param(lambda p, _: p.write_text("<html>Sign in</html>") and p, "checkpoint", id="a web page"),
         pytest.param(lambda p, _: squeezed(saved(p, {"x": torch.zeros(10**6)})), "compressed", id="swells"),
+        pytest.param(lambda p, _: leading_out(saved(p, {"x": torch.zeros(3)})), "leads out", id="leads out of it"),
         pytest.param(lambda p, _: p, "no such file", id="absent"),
     ],
 )

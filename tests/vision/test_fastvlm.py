@@ -135,6 +135,22 @@ def _headless(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + b"{}")
 
 
+def _overlapping(folder: Path) -> None:
+    """Two tensors on the same bytes, and so some bytes that are nobody's; the length is right."""
+    content = (folder / "model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    by_size: dict[int, list[str]] = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            by_size.setdefault(end - start, []).append(name)
+    first, second = next(names for names in by_size.values() if len(names) > 1)[:2]
+    header[first]["data_offsets"] = header[second]["data_offsets"]
+    changed = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(changed)) + changed + content[8 + length :])
+
+
 def _no_tokenizer(folder: Path) -> None:
     (folder / "vocab.json").unlink()
 
@@ -178,6 +194,7 @@ def _configure(folder: Path, **values: object) -> None:
         (_pickle_only, "a pickle"),
         (_remote_code, "auto_map"),
         (_truncated, "its header says"),
+        (_overlapping, "not a file of safetensors"),
         (_headless, "cut short"),
         (_no_tokenizer, "no tokenizer"),
         (_other_kind, "type 'llava', expected"),

@@ -14,7 +14,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def read_checkpoint(path: Path) -> Any:
     """
     if not path.is_file():
         raise ModelError("there is no such file of weights", where=path, remedy="Run `sentinel models pull`")
-    _refuse_what_swells(path)
+    _refuse_odd_archives(path)
     allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         argparse.Namespace,
         np.dtype,
@@ -111,8 +111,9 @@ def require_finite(tensors: Tensors, where: object) -> None:
         raise ModelError(f"{len(found)} tensors with values that are no numbers ({_some(found)})", where=where)
 
 
-def _refuse_what_swells(path: Path) -> None:
-    """torch.save compresses nothing; an archive that does may be a few kB that unpack to all of the memory."""
+def _refuse_odd_archives(path: Path) -> None:
+    """torch.save compresses nothing; an archive that does may be a few kB that unpack to all of the memory. Nor does it
+    name members outside of the archive, which torch would pass over and whoever unpacks it might not."""
     try:
         if not zipfile.is_zipfile(path):
             return
@@ -123,6 +124,8 @@ def _refuse_what_swells(path: Path) -> None:
     compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > path.stat().st_size:
         raise ModelError("a compressed archive, which torch.save does not write", where=path, remedy=_VERIFY)
+    if any(name.is_absolute() or ".." in name.parts for name in (PurePosixPath(m.filename) for m in members)):
+        raise ModelError("an archive with a member that leads out of it", where=path, remedy=_VERIFY)
 
 
 def _number(dtype: Any, data: Any = None) -> float | int | bool:
