@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
+from sentinel_assets.checks import blocking_checks
 from sentinel_assets.freshness import BESIDE, DEPENDENCIES, Reason, assess
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import made_by
 
 _VERSION_TAG = "dagster/data_version"
+_AT_ONCE = 4  # queries: each is one process of PostgreSQL's
 _RUN_CHUNK = 500  # run ids in one query; SQLite takes 999 parameters at least
 _ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -84,20 +87,26 @@ def read_fleet(
 
     `filming` is the digest of each video that a known camera filmed (`filming.filming_digests`).
     """
-    storage = instance.event_log_storage
-    versions: dict[str, Mapping[str, str]] = {"camera": filming or {}}
-    for name in ("video", *DEPENDENCIES):
-        tags = storage.get_latest_tags_by_partition(
-            dg.AssetKey(name), dg.DagsterEventType.ASSET_MATERIALIZATION, [_VERSION_TAG]
+    names = ("video", *DEPENDENCIES)
+    with ThreadPoolExecutor(_AT_ONCE) as queries:
+        latest = {name: queries.submit(_latest_versions, instance, name) for name in names}
+        passed = {asset: queries.submit(_passed, instance, asset) for asset in DEPENDENCIES if blocking_checks(asset)}
+        attempts = {asset: queries.submit(_failed_attempts, instance, asset) for asset in DEPENDENCIES}
+        versions = {name: found.result() for name, found in latest.items()}
+        return Fleet.compare(
+            instance.get_dynamic_partitions(str(videos.name)),
+            {**versions, "camera": filming or {}},
+            current,
+            failed_attempts={asset: found.result() for asset, found in attempts.items()},
+            unchecked={asset: frozenset(versions[asset]) - found.result() for asset, found in passed.items()},
         )
-        versions[name] = {partition: found[_VERSION_TAG] for partition, found in tags.items()}
-    return Fleet.compare(
-        instance.get_dynamic_partitions(str(videos.name)),
-        versions,
-        current,
-        failed_attempts={asset: _failed_attempts(instance, asset) for asset in DEPENDENCIES},
-        unchecked=_unchecked(instance, versions),
+
+
+def _latest_versions(instance: dg.DagsterInstance, asset: str) -> dict[str, str]:
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION, [_VERSION_TAG]
     )
+    return {partition: found[_VERSION_TAG] for partition, found in tags.items()}
 
 
 def _failed_attempts(instance: dg.DagsterInstance, asset: str) -> frozenset[str]:
@@ -114,18 +123,10 @@ def _failed_attempts(instance: dg.DagsterInstance, asset: str) -> frozenset[str]
     return frozenset(partition for partition, (run_id, _) in attempts.items() if run_id in ended)
 
 
-def _unchecked(instance: dg.DagsterInstance, versions: Mapping[str, Mapping[str, str]]) -> dict[str, frozenset[str]]:
-    """Of each asset with blocking checks: the outputs of which one has not passed since they were made."""
-    from sentinel_assets.checks import blocking_checks
-
-    barred: dict[str, frozenset[str]] = {}
-    for asset in DEPENDENCIES:
-        keys = blocking_checks(asset)
-        if not keys:
-            continue
-        passed: Counter[str] = Counter()
-        for one in instance.event_log_storage.get_asset_check_partition_info(keys):
-            if one.partition_key and one.is_current and one.latest_execution_status.value == "SUCCEEDED":
-                passed[one.partition_key] += 1
-        barred[asset] = frozenset(p for p in versions[asset] if passed[p] < len(keys))
-    return barred
+def _passed(instance: dg.DagsterInstance, asset: str) -> frozenset[str]:
+    """The partitions whose blocking checks have all passed since the asset was made."""
+    keys, passed = blocking_checks(asset), Counter[str]()
+    for one in instance.event_log_storage.get_asset_check_partition_info(keys):
+        if one.partition_key and one.is_current and one.latest_execution_status.value == "SUCCEEDED":
+            passed[one.partition_key] += 1
+    return frozenset(partition for partition, count in passed.items() if count == len(keys))

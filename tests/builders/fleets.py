@@ -11,9 +11,16 @@ import dagster as dg
 import sqlalchemy as db
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    AssetKeyTable,
+    SqlEventLogStorageTable,
+)
 from dagster._serdes import serialize_value
 
+from sentinel_assets.checks import blocking_checks
 from sentinel_assets.freshness import DEPENDENCIES, inputs_now
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import Version
@@ -22,11 +29,12 @@ _PLACE = "the-partition"
 
 
 def record(instance: dg.DagsterInstance, made: Iterable[tuple[str, str, str]]) -> None:
-    """(asset, partition, data version) each as a materialization, in that order."""
+    """(asset, partition, data version) each as a materialization whose blocking checks passed, in that order."""
     storage = instance.event_log_storage
     now = datetime.now(UTC).replace(tzinfo=None)
     rows = list(made)
     texts = {asset: _event(asset) for asset in {asset for asset, _, _ in rows}}
+    checks = {asset: blocking_checks(asset) for asset in texts}
     with storage.index_connection() as connection:  # type: ignore[attr-defined]
         first = (connection.execute(db.select(db.func.max(SqlEventLogStorageTable.c.id))).scalar() or 0) + 1
         keys = {asset: dg.AssetKey(asset).to_string() for asset in texts}
@@ -63,6 +71,22 @@ def record(instance: dg.DagsterInstance, made: Iterable[tuple[str, str, str]]) -
                     for number, (asset, _, version) in part
                 ],
             )
+            passed = [
+                {
+                    "asset_key": keys[asset],
+                    "check_name": check.name,
+                    "partition": partition,
+                    "run_id": f"synthetic-{number}",  # Dagster has one of each run
+                    "execution_status": AssetCheckExecutionRecordStatus.SUCCEEDED.value,
+                    "evaluation_event_timestamp": now,
+                    "evaluation_event_storage_id": number,
+                    "materialization_event_storage_id": number,
+                }
+                for number, (asset, partition, _) in part
+                for check in checks[asset]
+            ]
+            if passed:
+                connection.execute(AssetCheckExecutionsTable.insert(), passed)
         if connection.dialect.name == "postgresql":
             connection.execute(
                 db.text("SELECT setval(pg_get_serial_sequence('event_logs', 'id'), (SELECT max(id) FROM event_logs))")
