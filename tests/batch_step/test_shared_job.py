@@ -151,6 +151,13 @@ def test_a_job_has_the_time_of_all_its_steps(toys: Toys, tmp_path: Path) -> None
     assert limits == {"run": {3 * (500 + 50) + 120}, "step": {500 + 120}}
 
 
+def test_a_step_that_is_retried_finds_the_job_again(toys: Toys) -> None:
+    """Though it was the last that asked for one."""
+    toys.add_videos("a")
+    assert toys.run("retried", partition="a", reuse="run", idle_seconds=600).success
+    assert len(toys.jobs()) == 1
+
+
 def test_a_failed_step_leaves_the_job_to_others(toys: Toys) -> None:
     toys.add_videos("a")
     result = toys.run("failing", "plain", "observed", partition="a", reuse="run")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
 import dagster as dg
 import pytest
 
 from tests.batch_step.runs import Toys
+
+if TYPE_CHECKING:
+    from infra.local.aws import LocalAws
 
 
 def version(toys: Toys, partition: str) -> str:
@@ -40,3 +47,36 @@ def test_a_range_runs_like_any_other(toys: Toys, last: str) -> None:
     assert version(toys, last)
     assert toys.run("bare", between=("a", last)).success
     assert sorted(toys.instance.get_materialized_partitions(dg.AssetKey("bare"))) == keys
+
+
+def test_an_input_that_changed_while_the_job_waited_is_recorded_as_what_the_step_saw(
+    toys: Toys, batch: LocalAws
+) -> None:
+    """A job may stand in line for hours; by what stood there at its launch, its output would be stale at once."""
+    from infra.local.batch.faults import Slow
+
+    toys.add_videos("a")
+    assert toys.run("frames", partition="a").success
+    batch.faults.add(Slow(jobs="*boxes*", state="RUNNABLE", seconds=4))
+    newer = dg.AssetMaterialization("frames", partition="a", tags={"dagster/data_version": "newer"})
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(toys.run, "boxes", partition="a")
+        while not any("boxes" in job["jobName"] for job in toys.jobs()):
+            assert not run.done()
+            time.sleep(0.05)
+        toys.instance.report_runless_asset_event(newer)
+        assert not run.done()
+        assert run.result().success
+    batch.faults.clear()
+    seen = inputs(toys, "boxes")
+    assert seen
+    assert toys.run("boxes", partition="a").success  # of the newer one without doubt
+    assert inputs(toys, "boxes") == seen
+
+
+def inputs(toys: Toys, asset: str) -> dict[str, str]:
+    """The tags that tell what the latest materialization was made from."""
+    latest = toys.instance.get_latest_materialization_event(dg.AssetKey(asset))
+    assert latest is not None
+    assert latest.asset_materialization is not None
+    return {k: v for k, v in (latest.asset_materialization.tags or {}).items() if k.startswith("dagster/input_")}
