@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed-$(PROFILE)
 # Three on two cores: many tests wait for what they started. tests/conftest.py says which files begin.
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher bench-models bench-gpu models clean
+.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher bench-stale bench-models bench-gpu models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
@@ -56,6 +56,9 @@ bench-decode: $(VENV)/.installed-dev
 
 bench-launcher: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.launcher $(ARGS)
+
+bench-stale: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.bench.stale $(ARGS)
 
 bench-models: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.models $(ARGS)
