@@ -24,6 +24,9 @@ from sentinel_assets.planning import Plan
 from sentinel_assets.vision.errors import SentinelError
 
 UPGRADE, CANARY = "sentinel/upgrade", "sentinel/canary"
+_ORDER, _BUDGET, _EXPECTED = "sentinel/order", "sentinel/budget_usd", "sentinel/expected_usd_per_video"
+BACKFILL = "dagster/backfill"
+"""Dagster's own tag of a run that a backfill started."""
 PRIORITY = -10
 """Of the newest videos' runs; uploads have 10."""
 LARGEST = 200
@@ -33,38 +36,54 @@ _UNFINISHED = {BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActio
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """What an order may cost, and at most about one video of it, USD."""
+
+    budget: float
+    per_video: float
+
+
+@dataclass(frozen=True)
 class Begun:
     """A backfill of an upgrade, as Dagster knows it."""
 
     id: str
+    upgrade: str
+    order: str
+    """All backfills that were requested together."""
     title: str
     status: str
     canary: bool
     partitions: frozenset[str]
+    allowance: Allowance | None
 
     @property
     def finished(self) -> bool:
         return BulkActionStatus(self.status) not in _UNFINISHED
 
 
-def begin(instance: dg.DagsterInstance, plan: Plan, *, canary: bool = False) -> list[str]:
+def begin(
+    instance: dg.DagsterInstance, plan: Plan, *, canary: bool = False, allowance: Allowance | None = None
+) -> list[str]:
     """Request the plan's backfills; returns their ids, newest videos first. Dagster's daemon starts their runs."""
     from sentinel_assets.definitions import defs
 
     graph = defs.resolve_asset_graph()
     size = max(LARGEST, -(-len(plan.work) // _MOST))
     chunks = list(plan.chunks(size))
-    ids = []
+    ids: list[str] = []
+    shared = {UPGRADE: plan.upgrade, _ORDER: uuid.uuid4().hex[:12]} | ({CANARY: "1"} if canary else {})
+    if allowance is not None:
+        shared |= {_BUDGET: repr(allowance.budget), _EXPECTED: repr(allowance.per_video)}
     for number, chunk in enumerate(chunks):
         targets = {
             AssetKeyPartitionKey(dg.AssetKey(asset), partition) for partition, assets in chunk.work for asset in assets
         }
         part = f" ({number + 1} of {len(chunks)})" if len(chunks) > 1 else ""
-        tags = {UPGRADE: plan.upgrade, "dagster/priority": str(PRIORITY - number)}
         backfill = PartitionBackfill.from_asset_graph_subset(
             backfill_id=f"up{uuid.uuid4().hex[:6]}",
             backfill_timestamp=time.time(),
-            tags=tags | ({CANARY: "1"} if canary else {}),
+            tags={**shared, "dagster/priority": str(PRIORITY - number)},
             dynamic_partitions_store=instance,
             asset_graph_subset=AssetGraphSubset.from_asset_partition_set(targets, graph),
             title=f"{'Canary of' if canary else 'Upgrade to'} {plan.asset} {plan.recipe}{part}",
@@ -85,11 +104,14 @@ def begun(instance: dg.DagsterInstance, upgrade: str | None = None) -> list[Begu
             continue
         found.append(
             Begun(
-                backfill.backfill_id,
-                backfill.title or "",
-                backfill.status.value,
-                CANARY in backfill.tags,
-                _partitions(backfill),
+                id=backfill.backfill_id,
+                upgrade=name,
+                order=backfill.tags.get(_ORDER, backfill.backfill_id),
+                title=backfill.title or "",
+                status=backfill.status.value,
+                canary=CANARY in backfill.tags,
+                partitions=_partitions(backfill),
+                allowance=_allowance(backfill),
             )
         )
     return found
@@ -123,13 +145,21 @@ def require_approval(instance: dg.DagsterInstance, plan: Plan, *, approve: bool)
 
 def cancel(instance: dg.DagsterInstance, upgrade: str) -> list[str]:
     """Ask Dagster to cancel the upgrade's unfinished backfills and their runs; returns their ids."""
-    ids = []
-    for one in begun(instance, upgrade):
-        backfill = instance.get_backfill(one.id)
-        if backfill is not None and backfill.status is BulkActionStatus.REQUESTED:
-            instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELING))  # type: ignore[no-untyped-call]
-            ids.append(one.id)
-    return ids
+    return [one.id for one in begun(instance, upgrade) if cancel_one(instance, one.id)]
+
+
+def cancel_one(instance: dg.DagsterInstance, backfill_id: str) -> bool:
+    """Whether there was something to cancel."""
+    backfill = instance.get_backfill(backfill_id)
+    if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
+        return False
+    instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELING))  # type: ignore[no-untyped-call]
+    return True
+
+
+def _allowance(backfill: PartitionBackfill) -> Allowance | None:
+    budget, expected = backfill.tags.get(_BUDGET), backfill.tags.get(_EXPECTED)
+    return None if budget is None or expected is None else Allowance(float(budget), float(expected))
 
 
 def _partitions(backfill: PartitionBackfill) -> frozenset[str]:

@@ -16,6 +16,9 @@ from typing import Any
 
 import pandas as pd
 
+from sentinel_assets.previews.lanes import ALARMS
+from sentinel_assets.previews.markdown import escape
+
 _MOVED_S = 1.0  # a sample's distance at the default rate: less is the same event seen at another sample
 _SURER = 0.05
 
@@ -82,6 +85,13 @@ def compare_videos(before: Mapping[str, pd.DataFrame], after: Mapping[str, pd.Da
     )
 
 
+def telling(report: Report, count: int) -> list[Change]:
+    """At most `count` changes: alarms first, then what is gone, what came, and what changed."""
+    kinds = ("gone", "added", "changed")
+    by_weight = sorted(report.changes, key=lambda c: (c.event["event_type"] not in ALARMS, kinds.index(c.kind)))
+    return by_weight[:count]
+
+
 def report_markdown(report: Report, names: Mapping[str, str], *, limit: int = 100) -> str:
     """`names`: what people call each video."""
     counts = report.counts
@@ -97,9 +107,9 @@ def report_markdown(report: Report, names: Mapping[str, str], *, limit: int = 10
         lines += ["| | video | time | event | description | what |", "|---|---|---|---|---|---|"]
     for change in report.changes[:limit]:
         event = change.event
-        name = names.get(change.partition, change.partition).replace("|", "\\|")
+        name = escape(names.get(change.partition, change.partition))
         span = f"{event['timestamp']:.1f}-{event['end_s']:.1f} s"
-        said = str(event["description"]).replace("|", "\\|")
+        said = escape(str(event["description"]))
         lines.append(f"| {change.kind} | {name} | {span} | {event['event_type']} | {said} | {', '.join(change.what)} |")
     if len(report.changes) > limit:
         lines.append(f"\nand {len(report.changes) - limit} more.")

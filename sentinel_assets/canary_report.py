@@ -1,24 +1,47 @@
-"""The report of a canary: of each video that it redid, the events of before against those of now."""
+"""The report of a canary: of each video that it redid, the events of before against those of now, also in pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
 from resources.artifacts import ArtifactStore
+from resources.footage import FootageStore
 from resources.generations import KeptResults
 from sentinel_assets.backfills import begun
-from sentinel_assets.canary import Report, compare_videos
+from sentinel_assets.canary import Change, Report, compare_videos, report_markdown, telling
 from sentinel_assets.recipes import Version
 from sentinel_assets.vision.errors import ArtifactMissing, SentinelError
 from sentinel_assets.vision.tables import TABLES
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 _LOOK_BACK = 20  # materializations of one video's events in which the version of before is looked for
 
 
-def canary_report(instance: dg.DagsterInstance, artifacts: ArtifactStore, upgrade: str) -> Report:
+@dataclass(frozen=True)
+class Made:
+    """An output as it stood at one moment: what is kept of it, and where its record stands among Dagster's."""
+
+    version: Version
+    record: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A canary's report, and for each video the events of before and of now that it compares."""
+
+    report: Report
+    events: Mapping[str, tuple[Made, Made]]
+
+
+def canary_report(instance: dg.DagsterInstance, artifacts: ArtifactStore, upgrade: str) -> Comparison:
     """Raises SentinelError where the upgrade had no canary, ArtifactMissing where a kept result is not there."""
     partitions = {p for one in begun(instance, upgrade) if one.canary for p in one.partitions}
     if not partitions:
@@ -28,34 +51,124 @@ def canary_report(instance: dg.DagsterInstance, artifacts: ArtifactStore, upgrad
     return compare_results(instance, artifacts, partitions)
 
 
-def compare_results(instance: dg.DagsterInstance, artifacts: ArtifactStore, partitions: Iterable[str]) -> Report:
+def compare_results(instance: dg.DagsterInstance, artifacts: ArtifactStore, partitions: Iterable[str]) -> Comparison:
     """The latest events of each video against those of the version before; a video with one version is unchanged."""
     before: dict[str, pd.DataFrame] = {}
     after: dict[str, pd.DataFrame] = {}
+    compared: dict[str, tuple[Made, Made]] = {}
     for partition in partitions:
-        versions = _versions(instance, partition)
-        if not versions:
+        made = _versions(instance, "events", partition)
+        if not made:
             continue
-        after[partition] = _kept(artifacts, partition, versions[0])
-        before[partition] = _kept(artifacts, partition, versions[1]) if len(versions) > 1 else after[partition]
-    return compare_videos(before, after)
+        now, then = made[0], made[min(1, len(made) - 1)]
+        compared[partition] = (then, now)
+        after[partition] = _kept(artifacts, "events", partition, now.version)
+        before[partition] = _kept(artifacts, "events", partition, then.version) if then is not now else after[partition]
+    return Comparison(compare_videos(before, after), compared)
 
 
-def _versions(instance: dg.DagsterInstance, partition: str) -> list[Version]:
-    """Those of the video's events, each once, the latest first."""
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("events"), asset_partitions=[partition])
-    records = instance.fetch_materializations(wanted, limit=_LOOK_BACK).records
-    events = [record.asset_materialization for record in records]
-    texts = [(event.tags or {}).get("dagster/data_version", "") for event in events if event is not None]
-    return [Version.parse(text) for text in dict.fromkeys(texts)]
+def pictures(
+    instance: dg.DagsterInstance,
+    artifacts: ArtifactStore,
+    found: Comparison,
+    names: Mapping[str, str],
+    *,
+    count: int,
+    show_faces: bool = False,
+) -> list[tuple[Change, Picture]]:
+    """The `count` changes that tell most, each drawn before and after; what cannot be drawn says why in its place."""
+    from sentinel_assets.previews import changes
+
+    drawn = []
+    for change in telling(found.report, count):
+        sides = []
+        both = zip(("before", "now"), (change.before, change.after), found.events[change.partition], strict=True)
+        for when, event, made in both:
+            if event is None:
+                sides.append(changes.nothing(f"{when}: no such event"))
+                continue
+            caption = f"{when}: {event['event_type']}, {event['confidence']:.0%} sure"
+            try:
+                sides.append(
+                    _moment(instance, artifacts, change.partition, event, made, caption, show_faces=show_faces)
+                )
+            except SentinelError as error:
+                sides.append(changes.nothing(f"{when}: no picture, {error.what}"))
+        drawn.append((change, changes.side_by_side(change, names.get(change.partition, change.partition), *sides)))
+    return drawn
 
 
-def _kept(artifacts: ArtifactStore, partition: str, version: Version) -> pd.DataFrame:
-    kept = KeptResults(artifacts, TABLES["events"], partition)
+def write_markdown(
+    path: Path, report: Report, names: Mapping[str, str], drawn: Sequence[tuple[Change, Picture]]
+) -> None:
+    """The report as a file, its pictures in a folder beside it."""
+    folder = path.with_name(f"{path.stem}-pictures")
+    text = report_markdown(report, names)
+    if drawn:
+        folder.mkdir(parents=True, exist_ok=True)
+    for number, (change, picture) in enumerate(drawn, 1):
+        picture.save(folder / f"{number:02}.webp", "WEBP", quality=80)
+        text += f"\n![{change.kind} {change.event['event_type']}]({folder.name}/{number:02}.webp)\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _moment(
+    instance: dg.DagsterInstance,
+    artifacts: ArtifactStore,
+    partition: str,
+    event: Mapping[str, Any],
+    made: Made,
+    caption: str,
+    *,
+    show_faces: bool,
+) -> Picture:
+    """The frame where the event is clearest, with its people as the detections and poses of that time had them."""
+    from sentinel_assets.previews import moments
+    from sentinel_assets.vision.frames import frames_at
+
+    detections, poses = (_as_of(instance, artifacts, name, partition, made) for name in ("detections", "poses"))
+    time_s = moments.sampled_near(detections, float(event["peak_s"]))
+    if time_s is None:
+        raise SentinelError("the detections have no samples", where=partition)
+    people = {int(event[name]) for name in ("track", "other_track") if not pd.isna(event[name])}
+    with FootageStore(artifacts).local_copy(partition) as path:
+        (frame,) = frames_at(path, [time_s])
+        return moments.draw(frame, detections, poses, caption, width=_WIDTH, tracks=people, show_faces=show_faces)
+
+
+_WIDTH = 477  # px: two and a gap are as wide as a dialog of Dagster's UI shows
+
+
+def _as_of(
+    instance: dg.DagsterInstance, artifacts: ArtifactStore, name: str, partition: str, events: Made
+) -> pd.DataFrame:
+    """What those events were made from: the latest of that asset before them."""
+    versions = _versions(instance, name, partition, before=events.record, limit=1)
+    if not versions:
+        raise ArtifactMissing(f"its {name} of then are not recorded", where=partition)
+    return _kept(artifacts, name, partition, versions[0].version)
+
+
+def _versions(
+    instance: dg.DagsterInstance, asset: str, partition: str, *, before: int | None = None, limit: int = _LOOK_BACK
+) -> list[Made]:
+    """Those of the video's outputs, each once, the latest first."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition], before_storage_id=before)
+    found: dict[str, Made] = {}
+    for record in instance.fetch_materializations(wanted, limit=limit).records:
+        event = record.asset_materialization
+        text = (event.tags or {}).get("dagster/data_version", "") if event is not None else ""
+        found.setdefault(text, Made(Version.parse(text), record.storage_id))
+    return list(found.values())
+
+
+def _kept(artifacts: ArtifactStore, asset: str, partition: str, version: Version) -> pd.DataFrame:
+    kept = KeptResults(artifacts, TABLES[asset], partition)
     frame = kept.read(version.recipe, version.inputs)
     if frame is None:
         raise ArtifactMissing(
-            "the kept events are not there",
+            f"the kept {asset} are not there",
             where=artifacts.uri(kept.name(version.recipe, version.inputs)),
             remedy="Compare what is there by `sentinel events`",
         )

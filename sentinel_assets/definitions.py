@@ -12,9 +12,11 @@ from resources.provided import AnalysisLog, Footage, WarehouseResource
 from resources.settings import Settings
 from resources.upload_queue import UploadQueue
 from sensors.failures import failures
+from sensors.upgrades import automatic_upgrades, upgrades
 from sensors.uploads import uploads_sensor
 from sentinel_assets import gpu_steps
 from sentinel_assets.assets.behaviors import behaviors
+from sentinel_assets.assets.canary_report import canary_report
 from sentinel_assets.assets.demographics import demographics
 from sentinel_assets.assets.descriptions import descriptions
 from sentinel_assets.assets.detections import detections
@@ -36,6 +38,7 @@ ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     embeddings,
     events,
     model_coverage,
+    canary_report,
 ]
 
 
@@ -59,7 +62,7 @@ def definitions(
     warehouse, footage = WarehouseResource(), Footage(base=settings.artifacts)
     analysis_log = AnalysisLog(warehouse=warehouse, footage=footage)
     provided: dict[str, object] = {}
-    sensors = [failures, *gpu_steps.reapers(settings)]
+    sensors = [failures, upgrades, automatic_upgrades(), *gpu_steps.reapers(settings)]
     if settings.cloud.upload_queue is not None:
         provided["upload_queue"] = UploadQueue(url=settings.cloud.upload_queue)
         sensors.append(uploads_sensor(ANALYSIS))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -12,9 +13,13 @@ from rich.table import Table
 
 from resources.settings import Settings
 
+if TYPE_CHECKING:
+    from sentinel_assets.workplace import Workplace
+
 out = Console(width=None if sys.stdout.isatty() else 160)
 
 _ASSETS = ("detections", "demographics", "poses", "behaviors", "descriptions", "embeddings", "events")
+_PICTURES = 30  # changes of a report's file that are drawn: each needs two looks into its video
 
 
 @click.command()
@@ -45,9 +50,15 @@ def stale(as_json: bool) -> None:
 )
 @click.option("--missing", is_flag=True, help="Also where it was never made.")
 @click.option("--report", is_flag=True, help="What the canary changed, as Markdown: old events against new.")
+@click.option(
+    "--report-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.md",
+    help="The report as a file, with pictures beside it.",
+)
 @click.option("--cancel", is_flag=True, help="Cancel what is under way of the upgrade to today's recipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def backfill(cancel: bool, report: bool, as_json: bool, **asked: Any) -> None:
+def backfill(cancel: bool, report: bool, report_file: Path | None, as_json: bool, **asked: Any) -> None:
     """Redo exactly what is out of date of ASSET and what follows on it, newest videos first, as Dagster backfills."""
     from sentinel_assets.report import print_json
     from sentinel_assets.staleness import duration, usd
@@ -59,8 +70,8 @@ def backfill(cancel: bool, report: bool, as_json: bool, **asked: Any) -> None:
         if cancel:
             _cancel(order.asset, place.instance, as_json)
             return
-        if report:
-            _report(order.asset, place, as_json)
+        if report or report_file:
+            _report(order.asset, place, report_file, as_json)
             return
         offer = upgrade(place.instance, place.warehouse, order)
     if as_json:
@@ -121,18 +132,31 @@ def vectors(action: str, recipe: str | None, as_json: bool) -> None:
     out.print(table)
 
 
-def _report(asset: str, place: Any, as_json: bool) -> None:
+def _report(asset: str, place: Workplace, file: Path | None, as_json: bool) -> None:
+    from sentinel_assets import canary_report
     from sentinel_assets.canary import report_markdown
-    from sentinel_assets.canary_report import canary_report
     from sentinel_assets.recipes import recipe
     from sentinel_assets.report import print_json
 
-    found = canary_report(place.instance, place.artifacts, f"{asset}-{recipe(asset).digest}")
+    compared = canary_report.canary_report(place.instance, place.artifacts, f"{asset}-{recipe(asset).digest}")
+    found, names = compared.report, {video.partition_key: video.name for video in place.warehouse.videos()}
+    if file is not None:
+        drawn = canary_report.pictures(
+            place.instance,
+            place.artifacts,
+            compared,
+            names,
+            count=_PICTURES,
+            show_faces=place.settings.show_faces,
+        )
+        canary_report.write_markdown(file, found, names, drawn)
     if as_json:
-        print_json(out, {"videos": found.videos, "agreement": found.agreement, **found.counts})
-        return
-    names = {video.partition_key: video.name for video in place.warehouse.videos()}
-    click.echo(report_markdown(found, names), nl=False)
+        told = {"videos": found.videos, "agreement": found.agreement, "unchanged": found.unchanged}
+        print_json(out, {**told, **{kind: found.counts[kind] for kind in ("added", "gone", "changed")}})
+    elif file is not None:
+        click.echo(f"{file}, with {len(drawn)} of {len(found.changes)} changes in pictures")
+    else:
+        click.echo(report_markdown(found, names), nl=False)
 
 
 def _cancel(asset: str, instance: Any, as_json: bool) -> None:

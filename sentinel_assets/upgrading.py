@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from resources.warehouse import Warehouse
-from sentinel_assets.backfills import begin, being_redone, require_approval
+from sentinel_assets.backfills import Allowance, begin, being_redone, require_approval
 from sentinel_assets.filming import filming_digests
 from sentinel_assets.fleet import read_fleet
 from sentinel_assets.freshness import digests
@@ -92,7 +92,11 @@ def _begun(instance: dg.DagsterInstance, offer: Offer, order: Order) -> Offer:
         return offer
     if not order.canary:
         require_approval(instance, offer.plan, approve=order.approve)
-    return replace(offer, backfills=tuple(begin(instance, offer.plan, canary=order.canary is not None)))
+    allowance = None
+    if order.budget is not None and offer.usd is not None:
+        allowance = Allowance(order.budget, offer.usd.upper / len(offer.plan.work))
+    ids = begin(instance, offer.plan, canary=order.canary is not None, allowance=allowance)
+    return replace(offer, backfills=tuple(ids))
 
 
 def _prices(

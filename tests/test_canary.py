@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
 
 from resources.artifacts import ArtifactStore
+from resources.footage import FootageStore, describe_file
 from resources.generations import KeptResults
+from resources.settings import Settings
+from sentinel_assets.backfills import begin
 from sentinel_assets.canary import compare_videos, report_markdown
-from sentinel_assets.canary_report import canary_report, compare_results
+from sentinel_assets.canary_report import canary_report, compare_results, pictures, write_markdown
+from sentinel_assets.planning import Plan
 from sentinel_assets.recipes import Version
 from sentinel_assets.vision.errors import ArtifactMissing, SentinelError
-from sentinel_assets.vision.tables import EVENTS
+from sentinel_assets.vision.tables import DETECTIONS, EVENTS, POSES
+from tests.builders.clips import write_clip
 from tests.builders.events import event_rows
+from tests.builders.sightings import box, detections
 
 
 def events(*spans: tuple[str, float, float], **columns: object) -> pd.DataFrame:
@@ -76,9 +84,97 @@ def test_the_events_of_before_are_those_that_were_kept(tmp_path: Path) -> None:
             instance.report_runless_asset_event(
                 dg.AssetMaterialization("events", partition="7", tags={"dagster/data_version": version})
             )
-        assert dict(compare_results(instance, store, ["7", "never made"]).counts) == {"added": 1}
+        assert dict(compare_results(instance, store, ["7", "never made"]).report.counts) == {"added": 1}
         with pytest.raises(SentinelError, match="had no canary"):
             canary_report(instance, store, "events-new")
         Path(store.uri(kept.name("old", "i"))).unlink()
         with pytest.raises(ArtifactMissing, match="kept events"):
             compare_results(instance, store, ["7"])
+
+
+@pytest.fixture
+def upgraded(tmp_path: Path) -> Iterator[tuple[dg.DagsterInstance, ArtifactStore]]:
+    """Video 7 of ten seconds as an upgrade of its detections left it: the person was at the left, and is at the right
+    now; a theft is gone, and a collapse came."""
+    clip = tmp_path / "clip.mp4"
+    write_clip(clip, frames=100, rate=10, width=320, height=240)
+    store = ArtifactStore(str(tmp_path / "artifacts"))
+    FootageStore(store).register("7", describe_file(clip))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for recipe, kind, x in (("old", "theft", 20), ("new", "collapse", 220)):
+            found = detections([box(s, 1, (x, 60, x + 80, 220)) for s in range(10)], 10)
+            rows = events(("walking", 0, 9), (kind, 2, 6), track=1).assign(peak_s=4.2)
+            for table, frame in ((DETECTIONS, found), (POSES, POSES.frame([])), (EVENTS, rows)):
+                content = KeptResults(store, table, "7").write(recipe, "i", frame)
+                version = {"dagster/data_version": str(Version(recipe, content, "i"))}
+                instance.report_runless_asset_event(dg.AssetMaterialization(table.name, partition="7", tags=version))
+        yield instance, store
+
+
+def test_changes_are_drawn_as_they_were_and_as_they_are(upgraded: tuple[dg.DagsterInstance, ArtifactStore]) -> None:
+    """Alarms before anything else; the box of each side is where the detections of that time had it."""
+    instance, store = upgraded
+    compared = compare_results(instance, store, ["7"])
+    (gone, first), (added, second) = pictures(instance, store, compared, {"7": "aisle.mp4"}, count=5)
+    assert [(c.kind, c.event["event_type"]) for c in (gone, added)] == [("gone", "theft"), ("added", "collapse")]
+    left, right = np.asarray(first)[:, : first.width // 2], np.asarray(first)[:, first.width // 2 :]
+    assert orange(left)[: left.shape[1] // 2].any()
+    assert not orange(right).any()  # no such event
+    after = orange(np.asarray(second)[:, second.width // 2 :])
+    assert after[second.width // 4 :].any()
+    assert not after[: second.width // 8].any()
+
+
+def orange(image: np.ndarray) -> np.ndarray:
+    """Of each column, whether the outline of track 1 is there."""
+    from sentinel_assets.previews.palette import rgb, track_colour
+
+    return np.asarray((np.abs(image.astype(int) - rgb(track_colour(1))).sum(axis=2) < 30).sum(axis=0) > 40)
+
+
+def test_what_cannot_be_drawn_says_why_and_the_report_is_there(
+    upgraded: tuple[dg.DagsterInstance, ArtifactStore], tmp_path: Path
+) -> None:
+    """The footage is gone; a report with its folder of pictures is still written."""
+    instance, store = upgraded
+    (tmp_path / "clip.mp4").unlink()
+    compared = compare_results(instance, store, ["7"])
+    drawn = pictures(instance, store, compared, {}, count=1)
+    assert [picture.height for _, picture in drawn] == [144]  # fields with words alone
+    target = tmp_path / "reports" / "poses.md"
+    write_markdown(target, compared.report, {"7": "![x](http://y)"}, drawn)
+    text = target.read_text()
+    assert "![gone theft](poses-pictures/01.webp)" in text
+    assert "](http://y)" not in text  # a name is a name
+    assert (target.parent / "poses-pictures" / "01.webp").stat().st_size > 0
+
+
+def test_the_ui_has_the_report_with_its_picture(
+    upgraded: tuple[dg.DagsterInstance, ArtifactStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a name, of the canary begun last."""
+    from sentinel_assets.definitions import definitions
+
+    instance, store = upgraded
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    graph = definitions(Settings.from_env({"SENTINEL_ARTIFACTS": store.base, "SENTINEL_HOME": store.base}))
+    job = graph.resolve_implicit_global_asset_job_def()
+
+    def materialize() -> dg.ExecuteInProcessResult:
+        wanted = [dg.AssetKey("canary_report")]
+        return job.execute_in_process(instance=instance, asset_selection=wanted, raise_on_error=False)
+
+    refused = materialize()
+    assert not refused.success
+    assert "no canary yet" in str(refused.failure_data_for_node("canary_report"))
+    instance.add_dynamic_partitions("videos", ["7"])
+    begin(instance, Plan("detections", "new", (("7", ("detections", "events")),)), canary=True)
+    result = materialize()
+    assert result.success
+    (made,) = result.asset_materializations_for_node("canary_report")
+    told = {name: value.value for name, value in made.metadata.items()}
+    assert (told["gone"], told["added"], told["unchanged"], told["videos"]) == (1, 1, 1, 1)
+    assert told["upgrade"] == "detections-new"
+    assert told["agreement"] == pytest.approx(1 / 3, abs=1e-3)
+    assert str(told["before_and_after"]).startswith("![what detections-new changed](data:image/webp;base64,")
+    assert "| gone |" in str(told["report"])

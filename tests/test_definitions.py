@@ -85,9 +85,9 @@ def test_freshness_follows_the_assets_own_edges() -> None:
 
 
 def test_everything_is_partitioned_by_video() -> None:
-    """What the UI shows, it shows per video; the view over all videos alone has no partition."""
+    """What the UI shows, it shows per video; the views over all videos alone have no partition."""
     partitioned = {name: spec.partitions_def for name, spec in _specs().items()}
-    assert partitioned.pop("model_coverage") is None
+    assert [partitioned.pop(name) for name in ("model_coverage", "canary_report")] == [None, None]
     assert {definition.name for definition in partitioned.values()} == {"videos"}
 
 

@@ -27,12 +27,12 @@ from sentinel_assets.vision.errors import SentinelError, TableError
 from sentinel_assets.vision.frames import frames_at
 from sentinel_assets.vision.models.template import TemplateDescriber
 from sentinel_assets.vision.protocols import Image
-from sentinel_assets.vision.tables import DESCRIPTIONS, DETECTIONS, EMBEDDINGS, POSES, Sampling
+from sentinel_assets.vision.tables import DESCRIPTIONS, EMBEDDINGS, POSES, Sampling
 from sentinel_assets.vision.zones import Line, Zone
 from tests.builders.analyses import behavior, person, tables
 from tests.builders.clips import write_clip
+from tests.builders.sightings import HEIGHT, WIDTH, box, detections, pose
 
-WIDTH, HEIGHT = 320, 240
 HOSTILE = (
     "<img src=x onerror=alert(1)> | [link](javascript:alert(1)) `code` **bold**\n# heading\u202e ![x](y) &amp; \\|"
 )
@@ -41,32 +41,6 @@ HOSTILE = (
 def noise(number: int, width: int, height: int) -> Image:
     """A picture that compresses as badly as a picture can, another one for each number."""
     return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def box(
-    sample: int, track: int | None, corners: tuple[float, ...], kind: str = "person", **others: Any
-) -> dict[str, Any]:
-    row = {"sample": sample, "time_s": float(sample), "kind": kind, "track": track, "confidence": 0.9, "source": "test"}
-    return {**row, **dict(zip(("x1", "y1", "x2", "y2"), corners, strict=True)), "landmarks": None, **others}
-
-
-def detections(rows: list[dict[str, Any]], samples: int, width: int = WIDTH, height: int = HEIGHT) -> pd.DataFrame:
-    table = DETECTIONS.conform(DETECTIONS.frame(rows)).to_pandas()
-    times = tuple(float(sample) for sample in range(samples))
-    table.attrs["sampling"] = Sampling(width, height, float(samples), 1.0, times).to_json()
-    return table
-
-
-def pose(sample: int, track: int, **others: Any) -> dict[str, Any]:
-    keypoints = np.concatenate([np.random.default_rng(track).uniform(20, 200, (17, 2)), np.full((17, 1), 0.9)], axis=1)
-    row = {"sample": sample, "time_s": float(sample), "track": track, "keypoints": keypoints.astype(np.float32).ravel()}
-    facing = {
-        "pose_confidence": 0.9,
-        "orientation": 30.0 * track % 360,
-        "orientation_confidence": 0.8,
-        "source": "test",
-    }
-    return {**row, **facing, **others}
 
 
 def described(behaviors: list[dict[str, Any]]) -> pd.DataFrame:

@@ -1,0 +1,110 @@
+"""Keeps an upgrade within its budget while it runs: what its runs cost, and a stop before it is exceeded.
+
+What a run cost stands on its outputs (`cost_usd`, of hosts that were rented for it) and, once it is over, as a tag on
+the run itself. A run that failed, or of which a price is unknown, counts as at least what one video was expected to
+cost at most. Runs that wait are taken out of the queue; those under way are let finish, as what they cost is reserved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from sentinel_assets.backfills import BACKFILL, Allowance, Begun, begun, cancel_one
+
+SPENT = "sentinel/spent_usd"
+"""Tag of a run that is over."""
+_OVER = frozenset({dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED})
+_WAITING = frozenset({dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED})
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Of one order: what its finished runs cost, USD, how many those are, and how many are under way."""
+
+    usd: float
+    over: int
+    under_way: int
+
+    def leaves_room(self, allowance: Allowance) -> bool:
+        """Whether one run more can be paid for, when each of those under way costs as much as it at most may."""
+        each = max(allowance.per_video, self.usd / self.over if self.over else 0.0)
+        return self.usd + (self.under_way + 1) * each <= allowance.budget * (1 + 1e-9)
+
+
+def enforce_budgets(instance: dg.DagsterInstance) -> list[str]:
+    """Stop what would exceed its budget; returns what was stopped, as lines for a person."""
+    orders: dict[str, list[Begun]] = {}
+    for one in begun(instance):
+        if one.allowance is not None:
+            orders.setdefault(one.order, []).append(one)
+    said = []
+    for parts in orders.values():
+        unfinished = [one for one in parts if not one.finished]
+        allowance = parts[0].allowance
+        if not unfinished or allowance is None:
+            continue
+        runs = _runs_of(instance, parts)
+        spending = _spending(instance, runs, allowance)
+        if not spending.leaves_room(allowance) and (stopped := _stop(instance, unfinished, runs)):
+            said.append(
+                f"upgrade {parts[0].upgrade}: {stopped} videos are left as they are: ${spending.usd:.4f} of "
+                f"${allowance.budget:.4f} are spent, and {spending.under_way} runs are under way"
+            )
+    return said
+
+
+def _runs_of(instance: dg.DagsterInstance, parts: Iterable[Begun]) -> list[dg.DagsterRun]:
+    found: list[dg.DagsterRun] = []
+    for one in parts:
+        found += instance.get_runs(dg.RunsFilter(tags={BACKFILL: one.id}))
+    return found
+
+
+def _spending(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun], allowance: Allowance) -> Spending:
+    over = [run for run in runs if run.status in _OVER]
+    started = [run for run in over if run.status is dg.DagsterRunStatus.SUCCESS or _began(instance, run)]
+    usd = sum(_spent(instance, run, allowance) for run in started)
+    return Spending(usd, len(started), sum(run.status not in _OVER | _WAITING for run in runs))
+
+
+def _began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether it ever executed: one taken out of the queue cost nothing."""
+    stats = instance.get_run_record_by_id(run.run_id)
+    return stats is not None and stats.start_time is not None
+
+
+def _spent(instance: dg.DagsterInstance, run: dg.DagsterRun, allowance: Allowance) -> float:
+    if (known := run.tags.get(SPENT)) is not None:
+        return float(known)
+    usd, certain = 0.0, run.status is dg.DagsterRunStatus.SUCCESS
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        event = entry.asset_materialization
+        if event is None or "host_s" not in event.metadata:
+            continue  # it ran beside Dagster itself, on a host that is there anyway
+        cost = event.metadata["cost_usd"].value if "cost_usd" in event.metadata else None
+        if isinstance(cost, int | float):
+            usd += float(cost)
+        else:
+            certain = False
+    spent = usd if certain else max(usd, allowance.per_video)
+    instance.add_run_tags(run.run_id, {SPENT: f"{spent:.6f}"})
+    return spent
+
+
+def _stop(instance: dg.DagsterInstance, parts: Sequence[Begun], runs: Sequence[dg.DagsterRun]) -> int:
+    """How many videos will not be redone. A backfill with a run under way ends with it, as all others are canceled."""
+    stopped = 0
+    for one in parts:
+        own = [run for run in runs if run.tags.get(BACKFILL) == one.id]
+        waiting = [run for run in own if run.status in _WAITING]
+        unrequested = len(one.partitions) - len({run.tags.get("dagster/partition") for run in own})
+        for run in waiting:
+            instance.report_run_canceling(run, message="The upgrade's budget is spent.")
+            instance.report_run_canceled(run)
+        stopped += len(waiting)
+        if unrequested > 0 and len(own) == len(waiting) + sum(run.status in _OVER for run in own):
+            stopped += unrequested if cancel_one(instance, one.id) else 0
+    return stopped
