@@ -17,6 +17,11 @@ def let_go(home: Path, content: bytes) -> None:
     gate.touch()
 
 
+def hold(home: Path, content: bytes) -> None:
+    """Analyses of this content wait again."""
+    _gate(home, content).unlink()
+
+
 def is_held(home: Path, content: bytes) -> bool:
     return content.startswith(HELD) and not _gate(home, content).exists()
 

@@ -10,7 +10,7 @@ import itertools
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,11 @@ import pytest
 import yaml
 
 from resources.warehouse import Warehouse
+from sentinel_assets.backfills import BACKFILL, begin
 from sentinel_assets.instance import for_daemon, postgres_storage
+from sentinel_assets.planning import Plan
 from tests.builders.bucket import UploadBucket
-from tests.builders.contents import HELD, NO_VIDEO, let_go
+from tests.builders.contents import HELD, NO_VIDEO, hold, let_go
 from tests.builders.messages import MALFORMED
 from tests.builders.services import SETTLED, Services, services
 from tests.builders.systems import eventually
@@ -66,6 +68,13 @@ class House:
             return self.bucket.waiting() - messages, sum(not run.is_finished for run in self.instance.get_runs())
 
         eventually(lambda: left() == (0, 0), "nothing is under way", lambda: (left(), self.words()))
+
+    def ends_its_daemon(self) -> None:
+        """Killed between two ticks: the code server would go on with the one under way, and take the next messages."""
+        began, ended = "Checking for new runs for sensor: uploads", "Sensor uploads skipped"
+        log = self.services.log
+        eventually(lambda: (said := log.read_text()).rfind(ended) > said.rfind(began), "a tick ends")
+        self.services.kill("daemon")
 
     def words(self) -> str:
         return self.services.log.read_text()[-6000:]
@@ -131,14 +140,16 @@ def house(
         postgres.drop_database(name)
 
 
-def write_dagster_home(home: Path) -> None:
-    """As the whole system has it, but that runs are handed over, and more of them at once."""
+def write_dagster_home(home: Path, at_once: int | None = 50) -> None:
+    """As the whole system has it, but that runs are handed over, and `at_once` of them (None: as many as there)."""
     config = for_daemon(postgres_storage({"postgres_url": {"env": "SENTINEL_DAGSTER_URL"}}), home / "logs")
     config["run_launcher"] = {"module": "tests.builders.light", "class": "HandedOver"}
     nothing = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     config["compute_logs"] = nothing  # for each step it would start two processes
     config["run_monitoring"] = {"enabled": False}  # it would ask for the runs' processes
-    config["concurrency"]["runs"]["max_concurrent_runs"] = 50
+    config["concurrency"]["runs"]["max_concurrent_runs"] = (
+        at_once or config["concurrency"]["runs"]["max_concurrent_runs"]
+    )
     (home / "dagster.yaml").write_text(yaml.safe_dump(config))
     where = {"socket": str(home / "code.sock"), "location_name": "light"}
     (home / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [{"grpc_server": where}]}))
@@ -146,11 +157,9 @@ def write_dagster_home(home: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def no_daemon_is_left(house: House) -> Iterator[None]:
-    """Killed between two ticks: the code server would go on with the one under way, and take the next messages."""
+    write_dagster_home(house.home)
     yield
-    began, ended = "Checking for new runs for sensor: uploads", "Sensor uploads skipped"
-    eventually(lambda: (said := house.services.log.read_text()).rfind(ended) > said.rfind(began), "a tick ends")
-    house.services.kill("daemon")
+    house.ends_its_daemon()
 
 
 @pytest.mark.parametrize(
@@ -251,3 +260,49 @@ def test_a_video_overwritten_while_its_analysis_runs_becomes_what_it_is_now(hous
         dg.AssetRecordsFilter(dg.AssetKey("events"), asset_partitions=[partition]), limit=10
     ).records
     assert [record.run_id for record in made] == [now.run_id]
+
+
+def test_uploads_that_arrive_during_a_backfill_start_before_its_remaining_runs(house: House) -> None:
+    """As many runs at once as the product has. Those of the backfill that run leave places free; and once all are
+    taken, the next to be free is an upload's."""
+    old, new = ([HELD + f"{word} {number}".encode() for number in range(8)] for word in ("old", "new"))
+    for content in old:
+        let_go(house.home, content)
+    videos = house.put(*old)
+    house.services.start("daemon")
+    house.settles()
+    house.ends_its_daemon()
+    for content in old:
+        hold(house.home, content)
+    begin(house.instance, Plan("events", "a" * 12, tuple((video, ("events",)) for video in reversed(videos))))
+    write_dagster_home(house.home, at_once=None)
+    house.services.start("daemon")
+
+    def runs(partitions: Collection[str]) -> dict[bool, set[str]]:
+        """Of the latest run of each of these videos: those that wait for a place, and those that had one."""
+        latest = {run.tags["dagster/partition"]: run for run in reversed(house.runs(*partitions))}
+        sides: dict[bool, set[str]] = {True: set(), False: set()}
+        for partition, run in latest.items():
+            sides[run.status == dg.DagsterRunStatus.QUEUED].add(partition)
+        return sides
+
+    def so_many(partitions: Collection[str], *, waiting: int) -> Callable[[], bool]:
+        def counted() -> bool:
+            return len(house.runs(*partitions)) % 8 == 0 and len(runs(partitions)[True]) == waiting
+
+        return counted
+
+    eventually(so_many(videos, waiting=4), "half of the backfill runs", house.words)
+    uploads = house.put(*new)
+    eventually(so_many(uploads, waiting=4), "four uploads find a place, and then there is none", house.words)
+    first, left = runs(videos)[False], runs(videos)[True]
+    for video in first:
+        let_go(house.home, videos[video])
+    eventually(so_many(uploads, waiting=0), "the free places are the uploads'", lambda: (runs(uploads), house.words()))
+    assert runs(videos)[True] == left
+    for content in (*new, *old):
+        let_go(house.home, content)
+    house.settles()
+    house.are_analysed_exactly_once(uploads)
+    redone = Counter(run.tags["dagster/partition"] for run in house.runs(*videos) if BACKFILL in run.tags)
+    assert redone == dict.fromkeys(videos, 1)
