@@ -10,7 +10,6 @@ import warnings
 
 import dagster as dg
 
-from sentinel_assets.automation import out_of_date
 from sentinel_assets.backfills import PRIORITY, UPGRADE, begun
 from sentinel_assets.freshness import DEPENDENCIES
 from sentinel_assets.spending import enforce_budgets
@@ -46,8 +45,7 @@ def automatic_upgrades() -> dg.AutomationConditionSensorDefinition:
         warnings.simplefilter("ignore", dg.BetaWarning)  # of a condition of one's own; pinned, and held by a test
         return dg.AutomationConditionSensorDefinition(
             name="automatic_upgrades",
-            target=dg.AssetSelection.assets(*DEPENDENCIES).without_checks(),
-            default_condition=out_of_date(),
+            target=dg.AssetSelection.assets(*DEPENDENCIES),
             use_user_code_server=True,
             default_status=dg.DefaultSensorStatus.STOPPED,
             minimum_interval_seconds=_AUTOMATIC_INTERVAL_S,

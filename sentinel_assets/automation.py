@@ -1,6 +1,6 @@
 """Upgrades without a hand: a condition of Dagster's that is true of exactly the outputs that `sentinel stale` counts.
 
-    dg.AutomationConditionSensorDefinition(..., default_condition=out_of_date(), use_user_code_server=True)
+    dg.AutomationConditionSensorDefinition(..., use_user_code_server=True)   # `sensors/upgrades.py`: off at first
 
 It compares levels as `fleet.read_fleet` does: what anybody redid is no more out of date, and going back to an old
 recipe makes exactly those so that were made anew. Dagster's own `code_version_changed()` compares with its last tick

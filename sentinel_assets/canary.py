@@ -99,7 +99,8 @@ def report_markdown(report: Report, names: Mapping[str, str], *, limit: int = 10
         "no event in either" if report.agreement is None else f"{report.agreement:.0%} of the events are in both"
     )
     lines = [
-        f"{report.videos} videos, {report.before} events before and {report.after} after: {agreement}; "
+        f"{report.videos} video{'' if report.videos == 1 else 's'}, "
+        f"{report.before} events before and {report.after} after: {agreement}; "
         f"{report.unchanged} unchanged, {counts['changed']} changed, {counts['added']} added, {counts['gone']} gone.",
         "",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,16 +84,26 @@ def pictures(
         sides = []
         both = zip(("before", "now"), (change.before, change.after), found.events[change.partition], strict=True)
         for when, event, made in both:
-            if event is None:
-                sides.append(changes.nothing(f"{when}: no such event"))
-                continue
-            caption = f"{when}: {event['event_type']}, {event['confidence']:.0%} sure"
+            said = (
+                f"{event['event_type']}, {event['confidence']:.0%} sure"
+                if event
+                else f"no {change.event['event_type']}"
+            )
             try:
                 sides.append(
-                    _moment(instance, artifacts, change.partition, event, made, caption, show_faces=show_faces)
+                    _moment(
+                        instance,
+                        artifacts,
+                        change.partition,
+                        made,
+                        at_s=float(change.event["peak_s"] if event is None else event["peak_s"]),
+                        people=_people(event) if event else None,
+                        caption=f"{when}: {said}",
+                        show_faces=show_faces,
+                    )
                 )
             except SentinelError as error:
-                sides.append(changes.nothing(f"{when}: no picture, {error.what}"))
+                sides.append(changes.nothing(f"{when}: {said}; no picture, {error.what}"))
         drawn.append((change, changes.side_by_side(change, names.get(change.partition, change.partition), *sides)))
     return drawn
 
@@ -117,24 +127,28 @@ def _moment(
     instance: dg.DagsterInstance,
     artifacts: ArtifactStore,
     partition: str,
-    event: Mapping[str, Any],
     made: Made,
-    caption: str,
     *,
+    at_s: float,
+    people: Collection[int] | None,
+    caption: str,
     show_faces: bool,
 ) -> Picture:
-    """The frame where the event is clearest, with its people as the detections and poses of that time had them."""
+    """The sampled frame nearest to a moment, with those people (None: all) as the stages before `made` had them."""
     from sentinel_assets.previews import moments
     from sentinel_assets.vision.frames import frames_at
 
     detections, poses = (_as_of(instance, artifacts, name, partition, made) for name in ("detections", "poses"))
-    time_s = moments.sampled_near(detections, float(event["peak_s"]))
+    time_s = moments.sampled_near(detections, at_s)
     if time_s is None:
         raise SentinelError("the detections have no samples", where=partition)
-    people = {int(event[name]) for name in ("track", "other_track") if not pd.isna(event[name])}
     with FootageStore(artifacts).local_copy(partition) as path:
         (frame,) = frames_at(path, [time_s])
         return moments.draw(frame, detections, poses, caption, width=_WIDTH, tracks=people, show_faces=show_faces)
+
+
+def _people(event: Mapping[str, Any]) -> set[int]:
+    return {int(event[name]) for name in ("track", "other_track") if not pd.isna(event[name])}
 
 
 _WIDTH = 477  # px: two and a gap are as wide as a dialog of Dagster's UI shows

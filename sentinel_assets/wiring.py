@@ -19,6 +19,7 @@ from resources.generations import KeptResults
 from resources.provided import AnalysisLog
 from resources.settings import Settings
 from sentinel_assets import failure_reasons
+from sentinel_assets.automation import out_of_date
 from sentinel_assets.instance import GPU_POOL
 from sentinel_assets.notes import NotedLog, VideoLog
 from sentinel_assets.partitions import videos
@@ -77,6 +78,7 @@ def stage_asset(
         io_manager_key="artifacts",
         metadata={"dagster/column_schema": column_schema(TABLES[name]), "recipe": recipe(name).ingredients()},
         hooks={record_failure},
+        automation_condition=out_of_date(),
         pool=GPU_POOL if on_gpu else None,
         # A job may be killed from outside, and the kernel does that as it does for want of memory: tried once more.
         retry_policy=dg.RetryPolicy(max_retries=1, delay=_RETRY_AFTER_S) if on_gpu else None,

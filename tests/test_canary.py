@@ -119,7 +119,8 @@ def test_changes_are_drawn_as_they_were_and_as_they_are(upgraded: tuple[dg.Dagst
     assert [(c.kind, c.event["event_type"]) for c in (gone, added)] == [("gone", "theft"), ("added", "collapse")]
     left, right = np.asarray(first)[:, : first.width // 2], np.asarray(first)[:, first.width // 2 :]
     assert orange(left)[: left.shape[1] // 2].any()
-    assert not orange(right).any()  # no such event
+    assert orange(right)[right.shape[1] // 2 :].any()  # no such event: what there is of people at that moment
+    assert not orange(right)[: right.shape[1] // 4].any()
     after = orange(np.asarray(second)[:, second.width // 2 :])
     assert after[second.width // 4 :].any()
     assert not after[: second.width // 8].any()

@@ -27,7 +27,7 @@ def nothing(why: str) -> Picture:
     picture = Pillow.new("RGB", _EMPTY, rgb(PAPER))
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, 0, _EMPTY[0] - 1, _EMPTY[1] - 1), outline=rgb(GRID))
-    draw.text((_EMPTY[0] / 2, _EMPTY[1] / 2), why[:60], font=annotation.font(14), fill=rgb(FAINT), anchor="mm")
+    draw.text((_EMPTY[0] / 2, _EMPTY[1] / 2), why[:64], font=annotation.font(14), fill=rgb(FAINT), anchor="mm")
     return picture
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.builders.systems import eventually
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
@@ -47,3 +49,27 @@ def shoot(made: Page, name: str, part: Locator | None = None) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         made.wait_for_timeout(5000)  # animations, and the colours of assets, which come after them
         (part or made).screenshot(path=str(Path(folder, f"{name}.png")))
+
+
+def seen(part: Page | Locator, text: str) -> Locator:
+    """The element that shows this text. The UI also holds hidden copies, to measure how wide labels are."""
+    found = part.get_by_text(text, exact=True).locator("visible=true").first
+    found.wait_for()
+    return found
+
+
+def shows_picture(made: Page, name: str) -> Locator:
+    """The dialog with the picture of that metadata entry, once it is drawn: whole within it, and large enough."""
+    row = made.locator("tr", has_text=name).locator("visible=true").first
+    row.get_by_text("Show Markdown").click()
+    dialog = made.get_by_role("dialog").or_(made.locator(".bp5-dialog, .bp6-dialog, .bp4-dialog")).first
+    image = made.locator("img[src^='data:image']").locator("visible=true").first
+    image.wait_for()
+    eventually(lambda: image.evaluate("i => i.complete && i.naturalWidth"), "the picture is drawn")
+    drawn, around = image.bounding_box(), dialog.bounding_box()
+    assert drawn is not None
+    assert around is not None
+    assert drawn["width"] >= 600
+    assert around["x"] <= drawn["x"]
+    assert drawn["x"] + drawn["width"] <= around["x"] + around["width"]
+    return dialog

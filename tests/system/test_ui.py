@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builders.browser import page, shoot
+from tests.builders.browser import page, seen, shoot, shows_picture
 from tests.builders.faults import cut
 from tests.builders.machine import Machine
 from tests.builders.systems import RunningSystem, eventually, system
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.drill
 
@@ -46,13 +46,6 @@ def analysed(
             yield running
 
 
-def seen(part: Page | Locator, text: str) -> Locator:
-    """The element that shows this text. The UI also holds hidden copies, to measure how wide labels are."""
-    found = part.get_by_text(text, exact=True).locator("visible=true").first
-    found.wait_for()
-    return found
-
-
 def test_the_graph_shows_every_asset(browser: Page, analysed: RunningSystem) -> None:
     """Groups opened, from the video to its events; no dialog lies over it."""
     browser.goto(f"{analysed.ui}/asset-groups")
@@ -75,18 +68,7 @@ def test_the_page_of_a_video_shows_its_pictures(
     browser.goto(f"{analysed.ui}/assets/{asset}?view=partitions&partition=1")
     seen(browser, "composition.mp4")
     shoot(browser, f"{asset}-partition")
-    row = browser.locator("tr", has_text=picture).locator("visible=true").first
-    row.get_by_text("Show Markdown").click()
-    dialog = browser.get_by_role("dialog").or_(browser.locator(".bp5-dialog, .bp6-dialog, .bp4-dialog")).first
-    image = browser.locator("img[src^='data:image']").locator("visible=true").first
-    image.wait_for()
-    eventually(lambda: image.evaluate("i => i.complete && i.naturalWidth"), "the picture is drawn")
-    drawn, around = image.bounding_box(), dialog.bounding_box()
-    assert drawn is not None
-    assert around is not None
-    assert drawn["width"] >= 600
-    assert around["x"] <= drawn["x"]
-    assert drawn["x"] + drawn["width"] <= around["x"] + around["width"]
+    dialog = shows_picture(browser, picture)
     shoot(browser, picture, dialog)
 
 
