@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from sentinel_assets.freshness import DEPENDENCIES, Output, Reason, digests, out
 from sentinel_assets.planning import affordable, plan
 from sentinel_assets.recipes import Version, made_by
 from tests.builders.fleets import ToyFleet, record
+from tests.builders.systems import eventually
 
 COUNT = 200
 MANY = 2_000
@@ -71,14 +74,75 @@ def test_an_upgrade_and_its_roll_back_redo_exactly_what_is_stale(fleet: ToyFleet
     upgrade_and_roll_back(fleet, asset)
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToyFleet]:
+    """2,000 videos, all up to date; each drill leaves them so."""
+    folder = tmp_path_factory.mktemp("many")
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        yield ToyFleet.of(instance, MANY, RECIPES)
+
+
 @pytest.mark.drill
-def test_two_thousand_videos_are_upgraded_exactly_too(tmp_path: Path) -> None:
+def test_two_thousand_videos_are_upgraded_exactly_too(many: ToyFleet) -> None:
     """Each asset in turn."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        many = ToyFleet.of(instance, MANY, RECIPES)
-        for asset in DEPENDENCIES:
-            many.computed.clear()
-            upgrade_and_roll_back(many, asset)
+    for asset in DEPENDENCIES:
+        many.computed.clear()
+        upgrade_and_roll_back(many, asset)
+
+
+@pytest.mark.drill
+def test_of_two_thousand_videos_an_upgrade_killed_with_signal_9_goes_on_where_it_was(
+    many: ToyFleet, tmp_path: Path
+) -> None:
+    """In a process of its own, killed at some moment, three times; what it had kept or recorded is not made again."""
+    before, old = many.recipes["poses"], many.behaviour["poses"]
+    many.computed.clear()
+    many.upgrade("poses", "c" * 12, "killed poses")
+    truly = redo_list(many)
+    many.journal = tmp_path / "journal"
+    many.journal.touch()
+    for quarter in (1, 2, 3):
+        child = multiprocessing.get_context("fork").Process(target=backfill_in_a_process, args=(many,))
+        child.start()
+        done = f"{quarter} of 4 parts are computed"
+        eventually(lambda wanted=quarter: computed_so_far(many) >= wanted * len(truly) // 4, done)
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert 0 < len(redo_list(many)) < len(truly)
+        many.computed.clear()
+        many.take_over()
+    many.journal = None
+    backfill(many, "poses")
+    assert sorted(many.computed) == sorted(truly)
+    assert not redo_list(many)
+    many.upgrade("poses", before, old)
+    backfill(many, "poses")
+
+
+def computed_so_far(fleet: ToyFleet) -> int:
+    assert fleet.journal is not None
+    return fleet.journal.read_bytes().count(b"\n")
+
+
+def backfill_in_a_process(fleet: ToyFleet) -> None:
+    """As `backfill`, recorded video by video."""
+    with dg.DagsterInstance.from_ref(fleet.instance.get_ref()) as own:
+        fleet.instance = own
+        for one in plan(compare(fleet), "poses").work:
+            fleet.execute([one])
+
+
+@pytest.mark.drill
+def test_of_two_thousand_videos_some_are_uploaded_again_in_the_middle(many: ToyFleet) -> None:
+    many.computed.clear()
+    uploaded_again_in_the_middle(many)
+
+
+@pytest.mark.drill
+def test_of_two_thousand_videos_two_upgrades_at_once_compute_nothing_twice(many: ToyFleet) -> None:
+    many.computed.clear()
+    two_at_once(many)
 
 
 def upgrade_and_roll_back(fleet: ToyFleet, asset: str) -> None:
@@ -126,9 +190,13 @@ def test_an_upgrade_that_was_killed_goes_on_where_it_was(fleet: ToyFleet) -> Non
 
 def test_a_video_that_was_uploaded_again_in_the_middle_is_made_from_the_new_footage(fleet: ToyFleet) -> None:
     """The upgrade's plan leaves it whole to the upload's own run where that was first."""
+    uploaded_again_in_the_middle(fleet)
+
+
+def uploaded_again_in_the_middle(fleet: ToyFleet) -> None:
     before, old = fleet.recipes["behaviors"], fleet.behaviour["behaviors"]
     fleet.upgrade("behaviors", "d" * 12, "other rules")
-    halfway = plan(compare(fleet), "behaviors").first(COUNT // 2)
+    halfway = plan(compare(fleet), "behaviors").first(len(fleet.partitions) // 2)
     fleet.execute(halfway.work)
     again = fleet.partitions[5:8]
     fleet.upload(again, "again")
@@ -144,6 +212,10 @@ def test_a_video_that_was_uploaded_again_in_the_middle_is_made_from_the_new_foot
 
 def test_two_upgrades_at_once_compute_nothing_twice(fleet: ToyFleet) -> None:
     """What follows on both waits for the second."""
+    two_at_once(fleet)
+
+
+def two_at_once(fleet: ToyFleet) -> None:
     before = {asset: (fleet.recipes[asset], fleet.behaviour[asset]) for asset in ("demographics", "poses")}
     fleet.upgrade("demographics", "e" * 12, "other ages")
     fleet.upgrade("poses", "f" * 12, "yet other poses")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as db
@@ -21,6 +22,7 @@ from dagster._core.storage.event_log.schema import (
 from dagster._serdes import serialize_value
 
 from sentinel_assets.checks import blocking_checks
+from sentinel_assets.fleet import read_fleet
 from sentinel_assets.freshness import DEPENDENCIES, inputs_now
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import Version
@@ -116,6 +118,8 @@ class ToyFleet:
     behaviour: dict[str, str] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     computed: list[tuple[str, str]] = field(default_factory=list)
+    journal: Path | None = None
+    """Where it stands what was computed, in a file that outlives the process, as kept results do."""
     _kept: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
 
     @classmethod
@@ -150,9 +154,24 @@ class ToyFleet:
         inputs, digest = inputs_now(asset, own), self.recipes[asset]
         key = (asset, partition, digest, inputs)
         if key not in self._kept:
-            self._kept[key] = sha256(f"{asset}{partition}{self.behaviour[asset]}{inputs}".encode()).hexdigest()[:16]
-            self.computed.append((asset, partition))
+            content = sha256(f"{asset}{partition}{self.behaviour[asset]}{inputs}".encode()).hexdigest()[:16]
+            self._keep(key, content)
+            if self.journal is not None:
+                with self.journal.open("a") as stream:
+                    stream.write(" ".join((*key, content)) + "\n")
         return str(Version(digest, self._kept[key], inputs))
+
+    def _keep(self, key: tuple[str, str, str, str], content: str) -> None:
+        self._kept[key] = content
+        self.computed.append(key[:2])
+
+    def take_over(self) -> None:
+        """Know what another process made of this fleet: what it kept, and what Dagster has on record."""
+        assert self.journal is not None
+        for line in self.journal.read_text().splitlines():
+            asset, partition, digest, inputs, content = line.split(" ")
+            self._keep((asset, partition, digest, inputs), content)
+        self.versions = {name: dict(found) for name, found in read_fleet(self.instance, self.recipes).versions.items()}
 
     def upgrade(self, asset: str, digest: str, behaviour: str) -> None:
         self.recipes[asset], self.behaviour[asset] = digest, behaviour
