@@ -1,7 +1,7 @@
 """All videos at once: which outputs are up to date and which are not, and why, from Dagster's records in few queries.
 
-The number of queries depends on the number of assets, not of videos: the latest data version of every partition is one
-query for each asset, since it is the one tag that Dagster indexes, and says by itself who made an output from what.
+The number of queries depends on the number of assets, not of videos: an output's data version is the one tag that
+Dagster indexes, and says by itself who made it from what.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
 
 from sentinel_assets.checks import blocking_checks
+from sentinel_assets.fleet_records import read_outputs, runs_that_ended_badly
 from sentinel_assets.freshness import BESIDE, DEPENDENCIES, Reason, assess
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import made_by
 
-_VERSION_TAG = "dagster/data_version"
 _AT_ONCE = 4  # queries: each is one process of PostgreSQL's
-_RUN_CHUNK = 500  # run ids in one query; SQLite takes 999 parameters at least
-_ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dataclass(frozen=True)
@@ -87,46 +84,20 @@ def read_fleet(
 
     `filming` is the digest of each video that a known camera filmed (`filming.filming_digests`).
     """
-    names = ("video", *DEPENDENCIES)
+    ended_badly = runs_that_ended_badly(instance)
     with ThreadPoolExecutor(_AT_ONCE) as queries:
-        latest = {name: queries.submit(_latest_versions, instance, name) for name in names}
-        passed = {asset: queries.submit(_passed, instance, asset) for asset in DEPENDENCIES if blocking_checks(asset)}
-        attempts = {asset: queries.submit(_failed_attempts, instance, asset) for asset in DEPENDENCIES}
-        versions = {name: found.result() for name, found in latest.items()}
-        return Fleet.compare(
-            instance.get_dynamic_partitions(str(videos.name)),
-            {**versions, "camera": filming or {}},
-            current,
-            failed_attempts={asset: found.result() for asset, found in attempts.items()},
-            unchecked={asset: frozenset(versions[asset]) - found.result() for asset, found in passed.items()},
-        )
-
-
-def _latest_versions(instance: dg.DagsterInstance, asset: str) -> dict[str, str]:
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION, [_VERSION_TAG]
+        reading = {
+            name: queries.submit(
+                read_outputs, instance, name, [check.name for check in blocking_checks(name)], ended_badly
+            )
+            for name in ("video", *DEPENDENCIES)
+        }
+        partitions = instance.get_dynamic_partitions(str(videos.name))
+        found = {name: one.result() for name, one in reading.items()}
+    return Fleet.compare(
+        partitions,
+        {**{name: one.versions for name, one in found.items()}, "camera": filming or {}},
+        current,
+        failed_attempts={asset: found[asset].failed for asset in DEPENDENCIES},
+        unchecked={asset: found[asset].unchecked for asset in DEPENDENCIES},
     )
-    return {partition: found[_VERSION_TAG] for partition, found in tags.items()}
-
-
-def _failed_attempts(instance: dg.DagsterInstance, asset: str) -> frozenset[str]:
-    """Partitions of which a run was to make this asset and ended without."""
-    storage: Any = instance.event_log_storage
-    attempts: Mapping[str, tuple[str, int]] = (
-        storage.get_latest_asset_partition_materialization_attempts_without_materializations(dg.AssetKey(asset))
-    )
-    run_ids = sorted({run_id for run_id, _ in attempts.values()})
-    ended = set()
-    for first in range(0, len(run_ids), _RUN_CHUNK):
-        chosen = dg.RunsFilter(run_ids=run_ids[first : first + _RUN_CHUNK], statuses=_ENDED_BADLY)
-        ended |= {record.dagster_run.run_id for record in instance.get_run_records(chosen)}
-    return frozenset(partition for partition, (run_id, _) in attempts.items() if run_id in ended)
-
-
-def _passed(instance: dg.DagsterInstance, asset: str) -> frozenset[str]:
-    """The partitions whose blocking checks have all passed since the asset was made."""
-    keys, passed = blocking_checks(asset), Counter[str]()
-    for one in instance.event_log_storage.get_asset_check_partition_info(keys):
-        if one.partition_key and one.is_current and one.latest_execution_status.value == "SUCCEEDED":
-            passed[one.partition_key] += 1
-    return frozenset(partition for partition, count in passed.items() if count == len(keys))

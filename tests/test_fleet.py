@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinel_assets.fleet import Fleet, read_fleet
+from sentinel_assets.fleet_records import read_outputs, runs_that_ended_badly
 from sentinel_assets.freshness import DEPENDENCIES, Output, Reason, digests, out_of_date
+from sentinel_assets.partitions import videos
 from sentinel_assets.planning import affordable, plan
 from sentinel_assets.recipes import Version, made_by
 from tests.builders.fleets import ToyFleet, record
@@ -304,8 +309,6 @@ def test_what_was_never_made_is_missing_and_not_stale() -> None:
 
 def test_an_attempt_that_failed_is_told_and_still_to_be_redone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     """By real Dagster: made once, then a run that fails."""
-    from sentinel_assets.partitions import videos
-
     fails = False
 
     @dg.asset(partitions_def=videos)
@@ -330,3 +333,68 @@ def test_a_budget_takes_the_newest_that_it_pays_for(toys: ToyFleet, budget: floa
     whole = plan(Fleet.compare(toys.partitions[:20], {**toys.versions}, RECIPES | {"events": "8" * 12}), "events")
     chosen = affordable(whole, lambda part: float(len(part.work)), budget)
     assert [p for p, _ in chosen.work] == [str(n) for n in range(20, 20 - expected, -1)]
+
+
+class Ledger:
+    """Real runs of one asset with two blocking checks, of each partition another fate."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.does: dict[str, str] = {}
+
+    def run(self, partition: str, does: str) -> None:
+        self.does[partition] = does
+
+        @dg.asset(
+            partitions_def=videos,
+            check_specs=[
+                dg.AssetCheckSpec(name, asset="poses", blocking=True, partitions_def=videos) for name in ("one", "two")
+            ],
+        )
+        def poses() -> Iterator[object]:
+            if does == "fails":
+                raise ValueError("on purpose")
+            yield dg.MaterializeResult(data_version=dg.DataVersion(f"{does}-1-x"))
+            yield dg.AssetCheckResult(asset_key="poses", check_name="one", passed=True)
+            yield dg.AssetCheckResult(asset_key="poses", check_name="two", passed=does != "unchecked")
+
+        dg.materialize([poses], partition_key=partition, instance=self.instance, raise_on_error=False)
+
+
+@pytest.mark.filterwarnings("ignore:Specifying a partitions_def")
+@pytest.mark.parametrize("storage", ["sqlite", "postgres"])
+def test_one_query_says_what_dagsters_own_say(storage: str, tmp_path: Path, fresh_database: Any) -> None:
+    """Good, made twice, failed at first, failed again, healed, not checked, checked again, wiped and made anew."""
+    with ExitStack() as stack:
+        overrides = {}
+        if storage == "postgres":
+            url = stack.enter_context(fresh_database()).replace("postgresql://", "postgresql+psycopg2://", 1)
+            overrides = {"storage": {"postgres": {"postgres_url": url}}}
+        instance = stack.enter_context(dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides))
+        instance.add_dynamic_partitions("videos", list("123456789"))
+        ledger = Ledger(instance)
+        ledger.run("9", "old")
+        instance.wipe_assets([dg.AssetKey("poses")])
+        fates = {"1": "a", "2": "ab", "3": "f", "4": "af", "5": "fa", "6": "u", "7": "ua", "8": "au"}
+        words = {"a": "first", "b": "second", "f": "fails", "u": "unchecked"}
+        for partition, fate in fates.items():
+            for letter in fate:
+                ledger.run(partition, words[letter])
+        found = read_outputs(instance, "poses", ["one", "two"], runs_that_ended_badly(instance))
+        own = instance.event_log_storage
+        key = dg.AssetKey("poses")
+        tags = own.get_latest_tags_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
+        )
+        assert found.versions == {partition: one["dagster/data_version"] for partition, one in tags.items()}
+        assert sorted(found.versions) == list("1245678")
+        passed = Counter(
+            one.partition_key
+            for one in own.get_asset_check_partition_info([dg.AssetCheckKey(key, name) for name in ("one", "two")])
+            if one.is_current and one.latest_execution_status.value == "SUCCEEDED"
+        )
+        assert (
+            found.unchecked == {p for p in found.versions if passed[p] != 2} == {"4", "6", "8"}
+        )  # of 4 they were planned
+        attempts = own.get_latest_asset_partition_materialization_attempts_without_materializations(key)
+        assert found.failed == attempts.keys() == {"3", "4"}
