@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,6 +43,13 @@ class ArtifactStore:
     def write_bytes(self, name: str, content: bytes) -> None:
         """Replace the object whole."""
         self._objects.write(name, content)
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Name and bytes of each object whose name begins with `prefix`, which ends with a slash."""
+        return self._objects.sizes(prefix)
+
+    def delete(self, names: Sequence[str]) -> None:
+        self._objects.delete(names)
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         self.write_bytes(name, json.dumps(value, indent=2, sort_keys=True).encode())

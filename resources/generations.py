@@ -6,7 +6,8 @@ made it, `kept/poses/17/<recipe>-<inputs>.parquet`, so that going back to a reci
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -39,3 +40,29 @@ class KeptResults:
     def write(self, recipe: str, inputs: str, frame: pd.DataFrame) -> str:
         """Returns the digest of the content; raises TableError before anything is written."""
         return self.store.write_table_at(self.name(recipe, inputs), self.table, frame)
+
+
+@dataclass
+class Generation:
+    """All that is kept of what one recipe made."""
+
+    asset: str
+    recipe: str
+    names: list[str] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+def kept_generations(store: ArtifactStore) -> list[Generation]:
+    """By asset and recipe; the names of the store's objects are what says so."""
+    found: dict[tuple[str, str], Generation] = {}
+    for asset, recipe, name, size in _kept(store):
+        one = found.setdefault((asset, recipe), Generation(asset, recipe))
+        one.names.append(name)
+        one.size_bytes += size
+    return [found[key] for key in sorted(found)]
+
+
+def _kept(store: ArtifactStore) -> Iterator[tuple[str, str, str, int]]:
+    for name, size in store.sizes(f"{_FOLDER}/"):
+        _, asset, *_, file = name.split("/")
+        yield asset, file.partition("-")[0], name, size

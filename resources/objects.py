@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,17 @@ class Objects(Protocol):
     def write(self, name: str, content: bytes) -> None:
         """Replaces the object whole."""
         ...
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Name and bytes of each object whose name begins with `prefix`, which ends with a slash."""
+        ...
+
+    def delete(self, names: Sequence[str]) -> None:
+        """What is not there is no error."""
+        ...
+
+
+_DELETED_AT_ONCE = 1000  # S3 takes no more
 
 
 def open_objects(base: str) -> Objects:
@@ -68,6 +79,18 @@ class FolderObjects:
             finally:
                 temporary.unlink(missing_ok=True)
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        base = self._path("")
+        with _disk_errors(self.uri(prefix)):
+            for path in sorted(self._path(prefix).rglob("[!.]*")):
+                if path.is_file():
+                    yield path.relative_to(base).as_posix(), path.stat().st_size
+
+    def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            with _disk_errors(self.uri(name)):
+                self._path(name).unlink(missing_ok=True)
+
     def _path(self, name: str) -> Path:
         return Path(self.base).expanduser().resolve() / name
 
@@ -94,6 +117,28 @@ class S3Objects:
     def write(self, name: str, content: bytes) -> None:
         with s3_errors(self.uri(name), missing=_missing):
             s3_client().put_object(**self._place(name), Body=content)
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        bucket, start = split_uri(self.uri(prefix))
+        own = len(start) - len(prefix)
+        with s3_errors(self.uri(prefix), missing=_missing):
+            for page in s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start):
+                for found in page.get("Contents", ()):
+                    yield found["Key"][own:], found["Size"]
+
+    def delete(self, names: Sequence[str]) -> None:
+        for first in range(0, len(names), _DELETED_AT_ONCE):
+            some = names[first : first + _DELETED_AT_ONCE]
+            bucket = self._place(some[0])["Bucket"]
+            keys = [{"Key": self._place(name)["Key"]} for name in some]
+            with s3_errors(self.uri(some[0]), missing=_missing):
+                answer = s3_client().delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            for error in answer.get("Errors", ()):
+                raise StoreRejected(
+                    f"S3 does not delete it: {error.get('Code')}",
+                    where=self.uri(error.get("Key", "")),
+                    remedy="Check this role's rights on the bucket",
+                )
 
     def _place(self, name: str) -> dict[str, Any]:
         bucket, key = split_uri(self.uri(name))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from resources.settings import Profile, Settings
-from sentinel_assets.upgrade_commands import backfill, stale, vectors
+from sentinel_assets.upgrade_commands import backfill, kept, stale, vectors
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.tables import BEHAVIORS
 
@@ -380,6 +380,7 @@ def dev(port: int | None) -> None:
 cli.add_command(stale)
 cli.add_command(backfill)
 cli.add_command(vectors)
+cli.add_command(kept)
 
 
 def _choose(profile: str | None, rate: float | None) -> None:

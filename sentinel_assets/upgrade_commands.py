@@ -1,4 +1,4 @@
-"""`sentinel stale`, `sentinel backfill` and `sentinel vectors` as commands."""
+"""`sentinel stale`, `sentinel backfill`, `sentinel kept` and `sentinel vectors` as commands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from resources.settings import Settings
@@ -129,6 +130,43 @@ def vectors(action: str, recipe: str | None, as_json: bool) -> None:
         word = "search answers from it" if one.pinned else "before" if one.previous else ""
         model = names.get(one.recipe, "not recorded")
         table.add_row(one.recipe, model, str(one.dimension), f"{one.events} of {one.of}", word)
+    out.print(table)
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["list", "drop"]), default="list")
+@click.argument("recipe", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def kept(action: str, recipe: str | None, as_json: bool) -> None:
+    """Results of every recipe, kept so that going back to it computes nothing.
+
+    \b
+    list           what is kept, of how many videos and how large
+    drop RECIPE    delete it; refused while it is today's, or some video still has its result
+    """
+    from sentinel_assets.keeping import drop_kept, kept_recipes
+    from sentinel_assets.report import print_json
+    from sentinel_assets.workplace import open_workplace, records_errors
+
+    if action == "drop" and recipe is None:
+        raise click.BadParameter("which one? `sentinel kept` lists them", param_hint="RECIPE")
+    with open_workplace(Settings.from_env()) as place, records_errors():
+        if action == "drop":
+            gone = drop_kept(place.instance, place.artifacts, str(recipe))
+            if not as_json:
+                out.print(f"{len(gone.names)} results of {gone.asset} are gone, {decimal(gone.size_bytes)}.")
+                return
+        found = kept_recipes(place.instance, place.artifacts)
+    if as_json:
+        print_json(out, [asdict(one) for one in found])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Asset", "Recipe", "Results", "Size", ""):
+        table.add_column(name, justify="right" if name in ("Results", "Size") else "left")
+    for one in found:
+        words = ["today's"] if one.of_today else []
+        words += [f"in place of {one.in_place}"] if one.in_place else []
+        table.add_row(one.asset, one.recipe, str(one.results), decimal(one.size_bytes), ", ".join(words))
     out.print(table)
 
 

@@ -35,6 +35,7 @@ CALLS = (
            "submit_job describe_jobs list_jobs terminate_job get_job_queue_snapshot", HOST),
     _calls("batch_step/logs.py", "logs", "get_log_events", HOST),
     _calls("resources/objects.py", "s3", "head_object get_object put_object", BOTH),
+    _calls("resources/objects.py", "s3", "list_objects_v2 delete_objects", HOST),
     _calls("resources/footage.py", "s3", "get_object", BOTH),
     _calls("resources/weight_sources.py", "s3", "get_object", BOTH),
     _calls("resources/upload_queue.py", "sqs", "receive_message delete_message_batch", HOST),
@@ -47,7 +48,9 @@ CALLS = (
 
 # IAM's action where it is not the operation's own name.
 ACTIONS = {
+    "s3:DeleteObjects": "s3:DeleteObject",
     "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
     "s3:upload_file": "s3:PutObject",  # PutObject, or the calls of a multipart upload
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
 }

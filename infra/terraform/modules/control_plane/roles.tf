@@ -36,7 +36,13 @@ data "aws_iam_policy_document" "task" {
   }
 
   statement {
-    sid       = "TellAbsentFromForbidden"
+    sid       = "DropKeptResults"
+    actions   = ["s3:DeleteObject"]
+    resources = ["${var.bucket_arn}/${var.prefixes.artifacts}/kept/*"]
+  }
+
+  statement {
+    sid       = "ListKeptResultsAndTellAbsentFromForbidden"
     actions   = ["s3:ListBucket"]
     resources = [var.bucket_arn]
   }
