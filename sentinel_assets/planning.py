@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -38,6 +38,10 @@ class Plan:
     def first(self, count: int) -> Plan:
         """The newest so many videos of it."""
         return Plan(self.asset, self.recipe, self.work[:count])
+
+    def only(self, partitions: Collection[str]) -> Plan:
+        """Those videos of it."""
+        return Plan(self.asset, self.recipe, tuple(one for one in self.work if one[0] in partitions))
 
     def chunks(self, size: int) -> Iterable[Plan]:
         for start in range(0, len(self.work), size):

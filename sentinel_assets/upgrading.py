@@ -20,14 +20,21 @@ from sentinel_assets.vision.errors import SentinelError
 
 @dataclass(frozen=True)
 class Order:
-    """What a person asks for. `canary`: only the newest so many videos. `budget` in USD."""
+    """What a person asks for. `canary`: only the newest so many videos, or of those that `sample` names. `budget` in
+    USD."""
 
     asset: str
     canary: int | None = None
+    sample: tuple[str, ...] = ()
+    """Videos as people call them; with any, the order is a canary of these."""
     budget: float | None = None
     missing: bool = False
     approve: bool = False
     dry_run: bool = False
+
+    @property
+    def is_canary(self) -> bool:
+        return self.canary is not None or bool(self.sample)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,8 @@ class Offer:
 def upgrade(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> Offer:
     """Plan the order, and unless it is a dry run request its backfills; of several orders at once one after the other.
 
-    Raises SentinelError where a canary awaits approval, or a budget is set and the price is not known.
+    Raises SentinelError where a canary awaits approval, a budget is set and the price is not known, or a video of the
+    sample is not there.
     """
     if order.dry_run:
         return _offer(instance, warehouse, order)
@@ -81,7 +89,11 @@ def _offer(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> 
     whole = plan(fleet, order.asset, missing=order.missing, without=being_redone(instance))
     footage = warehouse.durations_s()
     measures = {asset: read_measures(instance, asset, footage) for asset in whole.by_asset()}
-    chosen = whole.first(order.canary) if order.canary else whole
+    chosen = whole
+    if order.sample:
+        chosen = chosen.only({warehouse.find_video(name).partition_key for name in order.sample})
+    if order.canary:
+        chosen = chosen.first(order.canary)
     if order.budget is not None:
         chosen = _within(chosen, order.budget, measures, current, footage)
     return Offer(chosen, len(whole.work), _prices(chosen, measures, current, footage))
@@ -90,12 +102,12 @@ def _offer(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> 
 def _begun(instance: dg.DagsterInstance, offer: Offer, order: Order) -> Offer:
     if not offer.plan.work:
         return offer
-    if not order.canary:
+    if not order.is_canary:
         require_approval(instance, offer.plan, approve=order.approve)
     allowance = None
     if order.budget is not None and offer.usd is not None:
         allowance = Allowance(order.budget, offer.usd.upper / len(offer.plan.work))
-    ids = begin(instance, offer.plan, canary=order.canary is not None, allowance=allowance)
+    ids = begin(instance, offer.plan, canary=order.is_canary, allowance=allowance)
     return replace(offer, backfills=tuple(ids))
 
 

@@ -103,6 +103,21 @@ def test_two_who_order_at_once_request_one_backfill(instance: dg.DagsterInstance
     assert len(begun(instance)) == 3
 
 
+def test_a_canary_may_be_of_videos_that_are_named(instance: dg.DagsterInstance, database_url: str) -> None:
+    """By what people call them; it needs approval as any other, and a name that is none is refused."""
+    with Warehouse(database_url) as warehouse:
+        for key in ("3", "17"):
+            warehouse.register_video(f"/clips/shop-{key}.mp4", name=f"shop-{key}.mp4", partition_key=key)
+        offer = upgrade(instance, warehouse, Order("detections", sample=("shop-3.mp4", "17"), missing=True))
+        assert offer.all_videos == len(VIDEOS)
+        (canary,) = begun(instance)
+        assert (canary.canary, canary.partitions) == (True, {"3", "17"})
+        with pytest.raises(SentinelError, match="not finished"):
+            upgrade(instance, warehouse, Order("detections", missing=True, approve=True))
+        with pytest.raises(SentinelError, match=r"no video 'shop-4\.mp4'"):
+            upgrade(instance, warehouse, Order("detections", sample=("shop-4.mp4",), missing=True))
+
+
 def test_commands_say_what_they_would_do(machine: object) -> None:
     """On an empty warehouse: nothing is stale, nothing to redo."""
     states = json.loads(machine.run("stale", "--json").stdout)  # type: ignore[attr-defined]

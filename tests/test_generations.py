@@ -104,8 +104,8 @@ OLD, NOW, OTHER = "0" * 12, digests()["poses"], "1" * 12
 
 
 def test_what_nobody_goes_back_to_is_dropped(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In several calls of a few: today's stay, and so does a recipe by which a video's output still is. The rest of the store is
-    not touched."""
+    """In several calls of a few: today's stay, as does a recipe by which a video's output still is, and all else that
+    is in the store."""
     monkeypatch.setattr("resources.objects._DELETED_AT_ONCE", 5)
     partitions = [f"videos/{number}.mp4" for number in range(12)]
     frame = POSES.frame([])
