@@ -1,10 +1,11 @@
 """What it will take to make outputs again, from what past runs were measured to take.
 
-How it is estimated. A stage's seconds grow with the length of its video, so from the latest materializations of a stage
-the *ratio* of its seconds to the seconds of footage is taken, and multiplied by the footage that is to be redone. Only
+How it is estimated. A stage takes some time for each video and more for each second of it, so a straight line is laid
+through the latest materializations of a stage, by length of footage and seconds taken. Where they are too few, or too
+much alike, for one that makes sense, the *ratio* of seconds to seconds of footage is taken instead. Only
 runs that computed count, not those that took a kept result. Where at least three by today's recipe are there (a canary
 gives them) only these count; else those of any recipe, and `by_recipe_of_today` is false. The uncertainty is that of
-the ratio (the standard error of a ratio estimator, doubled: about 95 %), and that of a sum of as many single videos.
+the line or ratio, and that of a sum of as many single videos, at about 95 %.
 Money is that of rented hosts: `cost_usd`, which the step launcher writes where the host has a price. A stage that ran
 without a job, beside Dagster itself, cost no more than there being a Dagster.
 Nothing measured, or too little, is *unknown*, never a guess.
@@ -21,6 +22,7 @@ import dagster as dg
 from sentinel_assets.recipes import made_by
 
 SAMPLE = 60  # materializations looked at for each asset: each holds pictures, and is read whole
+_ALIKE = 0.01  # variance of lengths to their mean squared, below which they say nothing of how time grows with length
 _ENOUGH = 3  # of one recipe, or none: from two no spread can be told
 
 
@@ -78,11 +80,41 @@ def price(measures: Sequence[Measure], current: str, footage: Sequence[float | N
     return Price(
         len(footage),
         total,
-        _ratio([(m.footage_s, m.seconds) for m in chosen], len(footage), total),
-        _ratio([(m.footage_s, m.usd or 0.0) for m in priced], len(footage), total) if len(priced) >= _ENOUGH else None,
+        _predicted([(m.footage_s, m.seconds) for m in chosen], len(footage), total),
+        _predicted([(m.footage_s, m.usd or 0.0) for m in priced], len(footage), total)
+        if len(priced) >= _ENOUGH
+        else None,
         len(chosen),
         of_today,
     )
+
+
+def _predicted(pairs: Sequence[tuple[float, float]], videos: int, total: float) -> Estimate:
+    """Of `videos` of together `total` seconds, from pairs of footage and what it took."""
+    return _line(pairs, videos, total) or _ratio(pairs, videos, total)
+
+
+def _line(pairs: Sequence[tuple[float, float]], videos: int, total: float) -> Estimate | None:
+    """By ordinary least squares, with the variance of a sum of predictions; None where no line of a positive start and
+    a positive slope goes through them. See e.g. Draper and Smith, Applied Regression Analysis, chapter 1."""
+    n = len(pairs)
+    mean_x, mean_y = (math.fsum(one[i] for one in pairs) / n for i in (0, 1))
+    spread = math.fsum((x - mean_x) ** 2 for x, _ in pairs)
+    if n <= _ENOUGH or spread < _ALIKE * mean_x**2 * n:
+        return None
+    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in pairs) / spread
+    start = mean_y - slope * mean_x
+    if slope <= 0 or start <= 0:
+        return None
+    variance = math.fsum((y - start - slope * x) ** 2 for x, y in pairs) / (n - 2)
+    of_the_sum = videos + videos**2 / n + (total - videos * mean_x) ** 2 / spread
+    return Estimate(start * videos + slope * total, _student(n - 2) * math.sqrt(variance * of_the_sum))
+
+
+def _student(degrees: int) -> float:
+    """The 97.5 % quantile of Student's t, by its expansion about the normal (Abramowitz and Stegun 26.7.5)."""
+    z = 1.96
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
 def _ratio(pairs: Sequence[tuple[float, float]], videos: int, total: float) -> Estimate:

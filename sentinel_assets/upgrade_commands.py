@@ -45,9 +45,7 @@ def stale(as_json: bool) -> None:
 @click.argument("asset", type=click.Choice(_ASSETS))
 @click.option("--dry-run", is_flag=True, help="Say what would be redone and its price, and do nothing.")
 @click.option("--canary", type=click.IntRange(1), metavar="N", help="Only the newest N videos, to look at first.")
-@click.option(
-    "--sample", multiple=True, metavar="VIDEO", help="A canary of this one (id, path or name); repeatable."
-)
+@click.option("--sample", multiple=True, metavar="VIDEO", help="A canary of this one (id, path or name); repeatable.")
 @click.option("--approve", is_flag=True, help="Go on after the canary.")
 @click.option(
     "--budget", type=click.FloatRange(0), metavar="USD", help="As many of the newest as this surely pays for."

@@ -62,3 +62,35 @@ def test_the_margin_holds_what_it_says() -> None:
         assert estimate is not None
         within += abs(seconds[60:].sum() - estimate.value) <= estimate.margin
     assert within / 300 >= 0.9
+
+
+def test_what_each_video_takes_besides_its_length_is_seen() -> None:
+    """Three seconds each and half a second a second: the price of short ones is not that of a tenth of a long one."""
+    known = [Measure("r", x, 3 + 0.5 * x, None) for x in (20.0, 40.0, 60.0, 120.0)]
+    found = price(known, "r", [5.0, 10.0]).seconds
+    assert found is not None
+    assert found.value == pytest.approx(2 * 3 + 0.5 * 15)
+    assert found.margin == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("slope", [(10.0, 9.0, 8.0, 7.0), (1.0, 4.0, 9.0, 16.0)])
+def test_a_line_that_makes_no_sense_is_not_followed(slope: tuple[float, ...]) -> None:
+    """Longer videos that took less, or a start below nothing: the ratio holds."""
+    lengths = (20.0, 40.0, 60.0, 80.0)
+    known = [Measure("r", x, y, None) for x, y in zip(lengths, slope, strict=True)]
+    found = price(known, "r", [50.0]).seconds
+    assert found is not None
+    assert found.value == pytest.approx(50 * sum(slope) / sum(lengths))
+
+
+def test_the_margin_of_a_few_holds_what_it_says() -> None:
+    """Of 300 fleets with a canary of five, at least 9 of 10 cost what was estimated."""
+    rng, within = np.random.default_rng(1), 0
+    for _ in range(300):
+        lengths = rng.uniform(20, 600, 105)
+        seconds = 20 + 0.5 * lengths + rng.normal(0, 15, 105)
+        known = [Measure("r", x, y, None) for x, y in zip(lengths[:5], seconds[:5], strict=True)]
+        found = price(known, "r", lengths[5:].tolist()).seconds
+        assert found is not None
+        within += abs(found.value - seconds[5:].sum()) <= found.margin
+    assert within >= 270
