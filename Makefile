@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed-$(PROFILE)
 # Three on two cores: many tests wait for what they started. tests/conftest.py says which files begin.
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher bench-stale bench-models bench-gpu models clean
+.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-launcher bench-stale bench-upgrade bench-models bench-gpu models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
@@ -59,6 +59,11 @@ bench-launcher: $(VENV)/.installed-dev
 
 bench-stale: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.stale $(ARGS)
+
+bench-upgrade: $(VENV)/.installed-dev
+	@test -n "$(FOOTAGE)" || { echo "make bench-upgrade FOOTAGE=folder/of/clips: see docs/performance.md" >&2; exit 1; }
+	@$(BIN)/sentinel models pull >&2
+	@$(BIN)/python -m tests.bench.upgrade "$(FOOTAGE)" $(ARGS)
 
 bench-models: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.models $(ARGS)
