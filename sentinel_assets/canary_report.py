@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,31 +83,55 @@ def pictures(
 
     drawn = []
     for change in telling(found.report, count):
-        sides = []
-        both = zip(("before", "now"), (change.before, change.after), found.events[change.partition], strict=True)
-        for when, event, made in both:
-            said = (
-                f"{event['event_type']}, {event['confidence']:.0%} sure"
-                if event
-                else f"no {change.event['event_type']}"
+        with ExitStack() as copy:  # one for both sides
+            footage = cache(
+                lambda at=change.partition, of=copy: of.enter_context(FootageStore(artifacts).local_copy(at))
             )
-            try:
-                sides.append(
-                    _moment(
-                        instance,
-                        artifacts,
-                        change.partition,
-                        made,
-                        at_s=float(change.event["peak_s"] if event is None else event["peak_s"]),
-                        people=_people(event) if event else None,
-                        caption=f"{when}: {said}",
-                        show_faces=show_faces,
-                    )
+            before, now = (
+                _side(instance, artifacts, change, when, event, made, footage, show_faces=show_faces)
+                for when, event, made in zip(
+                    ("before", "now"), (change.before, change.after), found.events[change.partition], strict=True
                 )
-            except SentinelError as error:
-                sides.append(changes.nothing(f"{when}: {said}; no picture, {error.what}"))
-        drawn.append((change, changes.side_by_side(change, names.get(change.partition, change.partition), *sides)))
+            )
+        name = names.get(change.partition, change.partition)
+        drawn.append((change, changes.side_by_side(change, name, before, now)))
     return drawn
+
+
+def _copied_once(artifacts: ArtifactStore, partition: str, until: ExitStack) -> Callable[[], Path]:
+    """Gives the video as a local file, there until that ends; fetched when first asked for."""
+    return cache(lambda: until.enter_context(FootageStore(artifacts).local_copy(partition)))
+
+
+def _side(
+    instance: dg.DagsterInstance,
+    artifacts: ArtifactStore,
+    change: Change,
+    when: str,
+    event: Mapping[str, Any] | None,
+    made: Made,
+    footage: Callable[[], Path],
+    *,
+    show_faces: bool,
+) -> Picture:
+    """The event where it is clearest, with its people; where there is none, that moment with all people."""
+    from sentinel_assets.previews import changes
+
+    said = f"{event['event_type']}, {event['confidence']:.0%} sure" if event else f"no {change.event['event_type']}"
+    try:
+        return _moment(
+            instance,
+            artifacts,
+            change.partition,
+            made,
+            footage,
+            at_s=float((event or change.event)["peak_s"]),
+            people=_people(event) if event else None,
+            caption=f"{when}: {said}",
+            show_faces=show_faces,
+        )
+    except SentinelError as error:
+        return changes.nothing(f"{when}: {said}; no picture, {error.what}")
 
 
 def write_markdown(
@@ -128,6 +154,7 @@ def _moment(
     artifacts: ArtifactStore,
     partition: str,
     made: Made,
+    footage: Callable[[], Path],
     *,
     at_s: float,
     people: Collection[int] | None,
@@ -142,9 +169,8 @@ def _moment(
     time_s = moments.sampled_near(detections, at_s)
     if time_s is None:
         raise SentinelError("the detections have no samples", where=partition)
-    with FootageStore(artifacts).local_copy(partition) as path:
-        (frame,) = frames_at(path, [time_s])
-        return moments.draw(frame, detections, poses, caption, width=_WIDTH, tracks=people, show_faces=show_faces)
+    (frame,) = frames_at(footage(), [time_s])
+    return moments.draw(frame, detections, poses, caption, width=_WIDTH, tracks=people, show_faces=show_faces)
 
 
 def _people(event: Mapping[str, Any]) -> set[int]:

@@ -11,11 +11,11 @@ from sentinel_assets.canary_report import canary_report as report_of
 from sentinel_assets.canary_report import pictures
 from sentinel_assets.previews import changes
 from sentinel_assets.previews.encoding import as_markdown, photo
-from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.wiring import OWNERS, acting_on_errors, picture
 
 _DRAWN = 4  # as many as can still be made out on one picture of an event log
 _ROWS = 60
+_NO_CANARY = "There was no canary yet. `sentinel backfill ASSET --canary N` starts one."
 
 
 class CanaryReportConfig(dg.Config):
@@ -37,6 +37,8 @@ def canary_report(
     artifacts = footage.store.artifacts
     with acting_on_errors():
         upgrade = config.upgrade or _latest(context.instance)
+        if upgrade is None:  # as when all assets are materialized at once
+            return dg.MaterializeResult(metadata={"report": picture(_NO_CANARY)})
         compared = report_of(context.instance, artifacts, upgrade)
         found = compared.report
         names = {video.partition_key: video.name for video in warehouse.connected.videos()}
@@ -54,13 +56,6 @@ def canary_report(
     )
 
 
-def _latest(instance: dg.DagsterInstance) -> str:
-    """The upgrade whose canary was begun last."""
-    upgrades = [one.upgrade for one in begun(instance) if one.canary]
-    if not upgrades:
-        raise SentinelError(
-            "there was no canary yet",
-            where="Dagster's backfills",
-            remedy="Start one: sentinel backfill ASSET --canary N",
-        )
-    return upgrades[0]
+def _latest(instance: dg.DagsterInstance) -> str | None:
+    """The upgrade whose canary was begun last; None where there was none."""
+    return next((one.upgrade for one in begun(instance) if one.canary), None)
