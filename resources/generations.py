@@ -6,6 +6,7 @@ made it, `kept/poses/17/<recipe>-<inputs>.parquet`, so that going back to a reci
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,9 +14,10 @@ import pandas as pd
 
 from resources.artifacts import ArtifactStore, table_name
 from sentinel_assets.vision.errors import ArtifactMissing, StoreRejected
-from sentinel_assets.vision.tables import Table
+from sentinel_assets.vision.tables import TABLES, Table
 
 _FOLDER = "kept"
+_NAME = re.compile(_FOLDER + r"/(?P<asset>\w+)/[^/]+/(?P<recipe>\w+)-\w+\.parquet")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def kept_generations(store: ArtifactStore) -> list[Generation]:
 
 
 def _kept(store: ArtifactStore) -> Iterator[tuple[str, str, str, int]]:
+    """Asset, recipe, name and bytes of each; what else somebody has put there is left alone."""
     for name, size in store.sizes(f"{_FOLDER}/"):
-        _, asset, *_, file = name.split("/")
-        yield asset, file.partition("-")[0], name, size
+        if (found := _NAME.fullmatch(name)) and found["asset"] in TABLES:
+            yield found["asset"], found["recipe"], name, size

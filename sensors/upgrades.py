@@ -26,7 +26,8 @@ _AUTOMATIC_INTERVAL_S = 60  # it reads the records of all videos
     description="Reports what a finished canary changed, and stops an upgrade before its budget is exceeded.",
 )
 def upgrades(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    for line in enforce_budgets(context.instance):
+    backfills = begun(context.instance)
+    for line in enforce_budgets(context.instance, backfills):
         context.log.warning(line)
     reports = [
         dg.RunRequest(
@@ -34,7 +35,7 @@ def upgrades(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             run_config={"ops": {"canary_report": {"config": {"upgrade": one.upgrade}}}},
             tags={"dagster/priority": "5"},
         )
-        for one in begun(context.instance)
+        for one in backfills
         if one.canary and one.finished
     ]
     return dg.SensorResult(run_requests=reports)

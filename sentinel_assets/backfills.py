@@ -9,6 +9,7 @@ and `tests/test_backfills.py` holds that it does what is meant.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ class Begun:
     upgrade: str
     order: str
     """All backfills that were requested together."""
+    requested_at: float
+    """s since the epoch."""
     title: str
     status: str
     canary: bool
@@ -107,6 +110,7 @@ def begun(instance: dg.DagsterInstance, upgrade: str | None = None) -> list[Begu
                 id=backfill.backfill_id,
                 upgrade=name,
                 order=backfill.tags.get(_ORDER, backfill.backfill_id),
+                requested_at=backfill.backfill_timestamp,
                 title=backfill.title or "",
                 status=backfill.status.value,
                 canary=CANARY in backfill.tags,
@@ -158,8 +162,17 @@ def cancel_one(instance: dg.DagsterInstance, backfill_id: str) -> bool:
 
 
 def _allowance(backfill: PartitionBackfill) -> Allowance | None:
-    budget, expected = backfill.tags.get(_BUDGET), backfill.tags.get(_EXPECTED)
-    return None if budget is None or expected is None else Allowance(float(budget), float(expected))
+    if _BUDGET not in backfill.tags:
+        return None
+    return Allowance(_dollars(backfill.tags[_BUDGET]), _dollars(backfill.tags.get(_EXPECTED, "")))
+
+
+def _dollars(text: str) -> float:
+    """Of a tag, which people may have written too: what is no number allows nothing."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _partitions(backfill: PartitionBackfill) -> frozenset[str]:

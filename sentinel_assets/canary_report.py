@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import dagster as dg
 import pandas as pd
@@ -18,13 +19,14 @@ from resources.generations import KeptResults
 from sentinel_assets.backfills import begun
 from sentinel_assets.canary import Change, Report, compare_videos, report_markdown, telling
 from sentinel_assets.recipes import Version
-from sentinel_assets.vision.errors import ArtifactMissing, SentinelError
+from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreRejected
 from sentinel_assets.vision.tables import TABLES
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-_LOOK_BACK = 20  # materializations of one video's events in which the version of before is looked for
+_SIDE_PX = 477
+"""Width of a picture: two and a gap are as wide as a dialog of Dagster's UI shows."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +47,30 @@ class Comparison:
 
 def canary_report(instance: dg.DagsterInstance, artifacts: ArtifactStore, upgrade: str) -> Comparison:
     """Raises SentinelError where the upgrade had no canary, ArtifactMissing where a kept result is not there."""
-    partitions = {p for one in begun(instance, upgrade) if one.canary for p in one.partitions}
-    if not partitions:
+    canaries = [one for one in begun(instance, upgrade) if one.canary]
+    since = {p: one.requested_at for one in canaries for p in one.partitions}  # the latest is first, the earliest holds
+    if not since:
         raise SentinelError(
             "it had no canary", where=f"upgrade {upgrade}", remedy="Start one with `sentinel backfill ASSET --canary N`"
         )
-    return compare_results(instance, artifacts, partitions)
+    return compare_results(instance, artifacts, since)
 
 
-def compare_results(instance: dg.DagsterInstance, artifacts: ArtifactStore, partitions: Iterable[str]) -> Comparison:
-    """The latest events of each video against those of the version before; a video with one version is unchanged."""
+def compare_results(instance: dg.DagsterInstance, artifacts: ArtifactStore, since: Mapping[str, float]) -> Comparison:
+    """The latest events of each video against those that it had at that time, s since the epoch. A video that had none
+    is left out; one whose events are the same version is unchanged."""
     before: dict[str, pd.DataFrame] = {}
     after: dict[str, pd.DataFrame] = {}
     compared: dict[str, tuple[Made, Made]] = {}
-    for partition in partitions:
-        made = _versions(instance, "events", partition)
-        if not made:
+    for partition, moment in since.items():
+        now, then = _latest(instance, "events", partition), _latest(instance, "events", partition, at=moment)
+        if now is None or then is None:
             continue
-        now, then = made[0], made[min(1, len(made) - 1)]
         compared[partition] = (then, now)
         after[partition] = _kept(artifacts, "events", partition, now.version)
-        before[partition] = _kept(artifacts, "events", partition, then.version) if then is not now else after[partition]
+        before[partition] = after[partition]
+        if then.version != now.version:
+            before[partition] = _kept(artifacts, "events", partition, then.version)
     return Comparison(compare_videos(before, after), compared)
 
 
@@ -137,16 +142,21 @@ def _side(
 def write_markdown(
     path: Path, report: Report, names: Mapping[str, str], drawn: Sequence[tuple[Change, Picture]]
 ) -> None:
-    """The report as a file, its pictures in a folder beside it."""
+    """The report as a file, its pictures in a folder beside it. Raises StoreRejected where it cannot be written."""
     folder = path.with_name(f"{path.stem}-pictures")
     text = report_markdown(report, names)
-    if drawn:
-        folder.mkdir(parents=True, exist_ok=True)
-    for number, (change, picture) in enumerate(drawn, 1):
-        picture.save(folder / f"{number:02}.webp", "WEBP", quality=80)
-        text += f"\n![{change.kind} {change.event['event_type']}]({folder.name}/{number:02}.webp)\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if drawn:
+            folder.mkdir(exist_ok=True)
+        for number, (change, picture) in enumerate(drawn, 1):
+            picture.save(folder / f"{number:02}.webp", "WEBP", quality=80)
+            text += f"\n![{change.kind} {change.event['event_type']}]({quote(folder.name)}/{number:02}.webp)\n"
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreRejected(
+            f"the report cannot be written: {error.strerror}", where=path, remedy="Name a file in a folder of yours"
+        ) from error
 
 
 def _moment(
@@ -170,37 +180,35 @@ def _moment(
     if time_s is None:
         raise SentinelError("the detections have no samples", where=partition)
     (frame,) = frames_at(footage(), [time_s])
-    return moments.draw(frame, detections, poses, caption, width=_WIDTH, tracks=people, show_faces=show_faces)
+    return moments.draw(frame, detections, poses, caption, width=_SIDE_PX, tracks=people, show_faces=show_faces)
 
 
 def _people(event: Mapping[str, Any]) -> set[int]:
     return {int(event[name]) for name in ("track", "other_track") if not pd.isna(event[name])}
 
 
-_WIDTH = 477  # px: two and a gap are as wide as a dialog of Dagster's UI shows
-
-
 def _as_of(
     instance: dg.DagsterInstance, artifacts: ArtifactStore, name: str, partition: str, events: Made
 ) -> pd.DataFrame:
     """What those events were made from: the latest of that asset before them."""
-    versions = _versions(instance, name, partition, before=events.record, limit=1)
-    if not versions:
+    made = _latest(instance, name, partition, before=events.record)
+    if made is None:
         raise ArtifactMissing(f"its {name} of then are not recorded", where=partition)
-    return _kept(artifacts, name, partition, versions[0].version)
+    return _kept(artifacts, name, partition, made.version)
 
 
-def _versions(
-    instance: dg.DagsterInstance, asset: str, partition: str, *, before: int | None = None, limit: int = _LOOK_BACK
-) -> list[Made]:
-    """Those of the video's outputs, each once, the latest first."""
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition], before_storage_id=before)
-    found: dict[str, Made] = {}
-    for record in instance.fetch_materializations(wanted, limit=limit).records:
+def _latest(
+    instance: dg.DagsterInstance, asset: str, partition: str, *, at: float | None = None, before: int | None = None
+) -> Made | None:
+    """The video's latest output; of a time (s since the epoch), or before a record. None where there was none."""
+    wanted = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(asset), asset_partitions=[partition], before_timestamp=at, before_storage_id=before
+    )
+    for record in instance.fetch_materializations(wanted, limit=1).records:
         event = record.asset_materialization
         text = (event.tags or {}).get("dagster/data_version", "") if event is not None else ""
-        found.setdefault(text, Made(Version.parse(text), record.storage_id))
-    return list(found.values())
+        return Made(Version.parse(text), record.storage_id)
+    return None
 
 
 def _kept(artifacts: ArtifactStore, asset: str, partition: str, version: Version) -> pd.DataFrame:

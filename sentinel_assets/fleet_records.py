@@ -2,8 +2,8 @@
 
 Dagster's own questions (`get_latest_tags_by_partition`, `get_asset_check_partition_info`,
 `get_latest_asset_partition_materialization_attempts_without_materializations`) give the same, each by itself and with a
-row for every partition: for 100,000 videos they take three times as long. What is private of Dagster 1.13 for this is
-imported in this file alone; `tests/test_fleet.py` holds that both give the same.
+row for every partition: for 100,000 videos they take more than twice as long. What is private of Dagster 1.13 for this
+is imported in this file alone; `tests/test_fleet.py` holds that both give the same.
 """
 
 from __future__ import annotations

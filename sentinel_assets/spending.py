@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from sentinel_assets.backfills import BACKFILL, Allowance, Begun, begun, cancel_one
+from sentinel_assets.backfills import BACKFILL, Allowance, Begun, cancel_one
 
 SPENT = "sentinel/spent_usd"
-"""Tag of a run that is over."""
+"""Tag of a run that is over: what, and which run, as a run that is executed again starts with the tags of the first."""
 _OVER = frozenset({dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED})
 _WAITING = frozenset({dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED})
 
@@ -34,10 +34,10 @@ class Spending:
         return self.usd + (self.under_way + 1) * each <= allowance.budget * (1 + 1e-9)
 
 
-def enforce_budgets(instance: dg.DagsterInstance) -> list[str]:
-    """Stop what would exceed its budget; returns what was stopped, as lines for a person."""
+def enforce_budgets(instance: dg.DagsterInstance, backfills: Iterable[Begun]) -> list[str]:
+    """Stop those that would exceed their budget; returns what was stopped, as lines for a person."""
     orders: dict[str, list[Begun]] = {}
-    for one in begun(instance):
+    for one in backfills:
         if one.allowance is not None:
             orders.setdefault(one.order, []).append(one)
     said = []
@@ -46,8 +46,9 @@ def enforce_budgets(instance: dg.DagsterInstance) -> list[str]:
         allowance = parts[0].allowance
         if not unfinished or allowance is None:
             continue
-        runs = _runs_of(instance, parts)
-        spending = _spending(instance, runs, allowance)
+        records = [r for one in parts for r in instance.get_run_records(dg.RunsFilter(tags={BACKFILL: one.id}))]
+        spending = _spending(instance, records, allowance)
+        runs = [record.dagster_run for record in records]
         if not spending.leaves_room(allowance) and (stopped := _stop(instance, unfinished, runs)):
             said.append(
                 f"upgrade {parts[0].upgrade}: {stopped} videos are left as they are: ${spending.usd:.4f} of "
@@ -56,29 +57,17 @@ def enforce_budgets(instance: dg.DagsterInstance) -> list[str]:
     return said
 
 
-def _runs_of(instance: dg.DagsterInstance, parts: Iterable[Begun]) -> list[dg.DagsterRun]:
-    found: list[dg.DagsterRun] = []
-    for one in parts:
-        found += instance.get_runs(dg.RunsFilter(tags={BACKFILL: one.id}))
-    return found
-
-
-def _spending(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun], allowance: Allowance) -> Spending:
-    over = [run for run in runs if run.status in _OVER]
-    started = [run for run in over if run.status is dg.DagsterRunStatus.SUCCESS or _began(instance, run)]
-    usd = sum(_spent(instance, run, allowance) for run in started)
-    return Spending(usd, len(started), sum(run.status not in _OVER | _WAITING for run in runs))
-
-
-def _began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether it ever executed: one taken out of the queue cost nothing."""
-    stats = instance.get_run_record_by_id(run.run_id)
-    return stats is not None and stats.start_time is not None
+def _spending(instance: dg.DagsterInstance, records: Sequence[dg.RunRecord], allowance: Allowance) -> Spending:
+    """A run that was taken out of the queue never started, and cost nothing."""
+    over = [r.dagster_run for r in records if r.dagster_run.status in _OVER and r.start_time is not None]
+    under_way = sum(r.dagster_run.status not in _OVER | _WAITING for r in records)
+    return Spending(sum(_spent(instance, run, allowance) for run in over), len(over), under_way)
 
 
 def _spent(instance: dg.DagsterInstance, run: dg.DagsterRun, allowance: Allowance) -> float:
-    if (known := run.tags.get(SPENT)) is not None:
-        return float(known)
+    spent_usd, _, of = run.tags.get(SPENT, "").partition(" by ")
+    if of == run.run_id:
+        return float(spent_usd)
     usd, certain = 0.0, run.status is dg.DagsterRunStatus.SUCCESS
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
         event = entry.asset_materialization
@@ -90,7 +79,7 @@ def _spent(instance: dg.DagsterInstance, run: dg.DagsterRun, allowance: Allowanc
         else:
             certain = False
     spent = usd if certain else max(usd, allowance.per_video)
-    instance.add_run_tags(run.run_id, {SPENT: f"{spent:.6f}"})
+    instance.add_run_tags(run.run_id, {SPENT: f"{spent:.6f} by {run.run_id}"})
     return spent
 
 

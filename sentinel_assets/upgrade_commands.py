@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from sentinel_assets.workplace import Workplace
 
 out = Console(width=None if sys.stdout.isatty() else 160)
+progress = Console(stderr=True)
 
 _ASSETS = ("detections", "demographics", "poses", "behaviors", "descriptions", "embeddings", "events")
+_LOOKING = "Looking through all that is kept"
 _PICTURES = 30  # changes of a report's file that are drawn: each needs two looks into its video
 
 
@@ -80,7 +82,7 @@ def backfill(cancel: bool, report: bool, report_file: Path | None, as_json: bool
         print_json(out, offer.as_json())
         return
     if not offer.plan.work:
-        out.print("Nothing to redo." if not offer.all_videos else "The budget pays for no video.")
+        out.print("The budget pays for no video." if offer.asked_videos else "Nothing to redo.")
         return
     outputs = ", ".join(f"{asset} {len(videos)}" for asset, videos in offer.plan.by_asset().items())
     out.print(f"{offer.plan.upgrade}: {len(offer.plan.work)} of {offer.all_videos} videos; {outputs}")
@@ -153,11 +155,13 @@ def kept(action: str, recipe: str | None, as_json: bool) -> None:
         raise click.BadParameter("which one? `sentinel kept` lists them", param_hint="RECIPE")
     with open_workplace(Settings.from_env()) as place, records_errors():
         if action == "drop":
-            gone = drop_kept(place.instance, place.artifacts, str(recipe))
+            with progress.status(_LOOKING):
+                gone = drop_kept(place.instance, place.artifacts, str(recipe))
             if not as_json:
                 out.print(f"{len(gone.names)} results of {gone.asset} are gone, {decimal(gone.size_bytes)}.")
                 return
-        found = kept_recipes(place.instance, place.artifacts)
+        with progress.status(_LOOKING):
+            found = kept_recipes(place.instance, place.artifacts)
     if as_json:
         print_json(out, [asdict(one) for one in found])
         return

@@ -39,10 +39,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Offer:
-    """What will be redone, and at what price for each asset; `all_videos` before canary and budget cut it short."""
+    """What will be redone, and at what price for each asset; `all_videos` are out of date, and `asked_videos` of them
+    asked for, before the budget cut it short."""
 
     plan: Plan
     all_videos: int
+    asked_videos: int
     prices: Mapping[str, Price]
     backfills: tuple[str, ...] = ()
 
@@ -94,9 +96,10 @@ def _offer(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> 
         chosen = chosen.only({warehouse.find_video(name).partition_key for name in order.sample})
     if order.canary:
         chosen = chosen.first(order.canary)
+    asked = len(chosen.work)
     if order.budget is not None:
         chosen = _within(chosen, order.budget, measures, current, footage)
-    return Offer(chosen, len(whole.work), _prices(chosen, measures, current, footage))
+    return Offer(chosen, len(whole.work), asked, _prices(chosen, measures, current, footage))
 
 
 def _begun(instance: dg.DagsterInstance, offer: Offer, order: Order) -> Offer:

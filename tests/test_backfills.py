@@ -109,7 +109,7 @@ def test_a_canary_may_be_of_videos_that_are_named(instance: dg.DagsterInstance, 
         for key in ("3", "17"):
             warehouse.register_video(f"/clips/shop-{key}.mp4", name=f"shop-{key}.mp4", partition_key=key)
         offer = upgrade(instance, warehouse, Order("detections", sample=("shop-3.mp4", "17"), missing=True))
-        assert offer.all_videos == len(VIDEOS)
+        assert (offer.all_videos, offer.asked_videos) == (len(VIDEOS), 2)
         (canary,) = begun(instance)
         assert (canary.canary, canary.partitions) == (True, {"3", "17"})
         with pytest.raises(SentinelError, match="not finished"):

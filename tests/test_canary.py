@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from sentinel_assets.canary import compare_videos, report_markdown
 from sentinel_assets.canary_report import canary_report, compare_results, pictures, write_markdown
 from sentinel_assets.planning import Plan
 from sentinel_assets.recipes import Version
-from sentinel_assets.vision.errors import ArtifactMissing, SentinelError
-from sentinel_assets.vision.tables import DETECTIONS, EVENTS, POSES
+from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreRejected
+from sentinel_assets.vision.tables import DETECTIONS, EVENTS, POSES, Table
 from tests.builders.clips import write_clip
 from tests.builders.events import event_rows
 from tests.builders.sightings import box, detections
@@ -72,24 +73,38 @@ def test_nothing_to_compare_is_said_so() -> None:
     assert compare_videos({"7": events()}, {"7": events()}).agreement is None
 
 
-def test_the_events_of_before_are_those_that_were_kept(tmp_path: Path) -> None:
-    """Made, made again alike, upgraded: the version of before is the last other one."""
+def made(instance: dg.DagsterInstance, store: ArtifactStore, recipe: str, *tables: tuple[Table, pd.DataFrame]) -> None:
+    """Outputs of video 7 by that recipe: kept, and on record."""
+    for table, frame in tables:
+        version = Version(recipe, KeptResults(store, table, "7").write(recipe, "i", frame), "i")
+        tags = {"dagster/data_version": str(version)}
+        instance.report_runless_asset_event(dg.AssetMaterialization(table.name, partition="7", tags=tags))
+
+
+def test_the_events_of_before_are_those_that_the_canary_found(tmp_path: Path) -> None:
+    """Not merely the version before the latest: what an upgrade of long ago changed is not reported."""
     store = ArtifactStore(str(tmp_path))
-    kept = KeptResults(store, EVENTS, "7")
-    versions = []
-    for recipe, frame in (("old", events(("walking", 0, 9))), ("new", events(("walking", 0, 9), ("theft", 2, 4)))):
-        versions.append(str(Version(recipe, kept.write(recipe, "i", frame), "i")))
     with dg.DagsterInstance.ephemeral() as instance:
-        for version in (versions[0], versions[0], versions[1]):
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization("events", partition="7", tags={"dagster/data_version": version})
-            )
-        assert dict(compare_results(instance, store, ["7", "never made"]).report.counts) == {"added": 1}
+        begun_at = [time.time()]
+        for recipe, spans in (
+            ("ancient", []),
+            ("old", [("walking", 0, 9)]),
+            ("new", [("walking", 0, 9), ("theft", 2, 4)]),
+        ):
+            made(instance, store, recipe, (EVENTS, events(*spans)))
+            begun_at.append(time.time())
+        of_ancient, of_old, of_new = (
+            compare_results(instance, store, {"7": moment, "never made": moment}).report for moment in begun_at[1:]
+        )
+        assert dict(of_ancient.counts) == {"added": 2}
+        assert dict(of_old.counts) == {"added": 1}
+        assert (of_new.videos, of_new.unchanged, dict(of_new.counts)) == (1, 2, {})  # the canary never got to it
+        assert compare_results(instance, store, {"7": begun_at[0]}).report.videos == 0  # nothing was there to change
         with pytest.raises(SentinelError, match="had no canary"):
             canary_report(instance, store, "events-new")
-        Path(store.uri(kept.name("old", "i"))).unlink()
+        Path(store.uri(KeptResults(store, EVENTS, "7").name("old", "i"))).unlink()
         with pytest.raises(ArtifactMissing, match="kept events"):
-            compare_results(instance, store, ["7"])
+            compare_results(instance, store, {"7": begun_at[2]})
 
 
 @pytest.fixture
@@ -101,20 +116,20 @@ def upgraded(tmp_path: Path) -> Iterator[tuple[dg.DagsterInstance, ArtifactStore
     store = ArtifactStore(str(tmp_path / "artifacts"))
     FootageStore(store).register("7", describe_file(clip))
     with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("videos", ["7"])
         for recipe, kind, x in (("old", "theft", 20), ("new", "collapse", 220)):
             found = detections([box(s, 1, (x, 60, x + 80, 220)) for s in range(10)], 10)
             rows = events(("walking", 0, 9), (kind, 2, 6), track=1).assign(peak_s=4.2)
-            for table, frame in ((DETECTIONS, found), (POSES, POSES.frame([])), (EVENTS, rows)):
-                content = KeptResults(store, table, "7").write(recipe, "i", frame)
-                version = {"dagster/data_version": str(Version(recipe, content, "i"))}
-                instance.report_runless_asset_event(dg.AssetMaterialization(table.name, partition="7", tags=version))
+            made(instance, store, recipe, (DETECTIONS, found), (POSES, POSES.frame([])), (EVENTS, rows))
+            if recipe == "old":
+                begin(instance, Plan("detections", "new", (("7", ("detections", "events")),)), canary=True)
         yield instance, store
 
 
 def test_changes_are_drawn_as_they_were_and_as_they_are(upgraded: tuple[dg.DagsterInstance, ArtifactStore]) -> None:
     """Alarms before anything else; the box of each side is where the detections of that time had it."""
     instance, store = upgraded
-    compared = compare_results(instance, store, ["7"])
+    compared = canary_report(instance, store, "detections-new")
     (gone, first), (added, second) = pictures(instance, store, compared, {"7": "aisle.mp4"}, count=5)
     assert [(c.kind, c.event["event_type"]) for c in (gone, added)] == [("gone", "theft"), ("added", "collapse")]
     left, right = np.asarray(first)[:, : first.width // 2], np.asarray(first)[:, first.width // 2 :]
@@ -138,10 +153,12 @@ def test_what_cannot_be_drawn_says_why_and_the_report_is_there(
 ) -> None:
     """The footage is gone; a report with its folder of pictures is still written."""
     instance, store = upgraded
-    (tmp_path / "clip.mp4").unlink()
-    compared = compare_results(instance, store, ["7"])
+    (tmp_path / "clip.mp4").rename(tmp_path / "clip.txt")
+    compared = canary_report(instance, store, "detections-new")
     drawn = pictures(instance, store, compared, {}, count=1)
     assert [picture.height for _, picture in drawn] == [144]  # fields with words alone
+    with pytest.raises(StoreRejected, match="cannot be written"):
+        write_markdown(tmp_path / "clip.txt" / "poses.md", compared.report, {}, drawn)
     target = tmp_path / "reports" / "poses.md"
     write_markdown(target, compared.report, {"7": "![x](http://y)"}, drawn)
     text = target.read_text()
@@ -161,18 +178,18 @@ def test_the_ui_has_the_report_with_its_picture(
     graph = definitions(Settings.from_env({"SENTINEL_ARTIFACTS": store.base, "SENTINEL_HOME": store.base}))
     job = graph.resolve_implicit_global_asset_job_def()
 
-    def materialize() -> dg.ExecuteInProcessResult:
+    def materialize(on: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
         wanted = [dg.AssetKey("canary_report")]
-        return job.execute_in_process(instance=instance, asset_selection=wanted, raise_on_error=False)
+        return job.execute_in_process(instance=on, asset_selection=wanted, raise_on_error=False)
 
-    (nothing,) = materialize().asset_materializations_for_node("canary_report")
-    assert "no canary yet" in str(nothing.metadata["report"].value)
-    instance.add_dynamic_partitions("videos", ["7"])
-    begin(instance, Plan("detections", "new", (("7", ("detections", "events")),)), canary=True)
-    result = materialize()
+    with dg.DagsterInstance.ephemeral() as empty:
+        (nothing,) = materialize(empty).asset_materializations_for_node("canary_report")
+        assert "no canary yet" in str(nothing.metadata["report"].value)
+
+    result = materialize(instance)
     assert result.success
-    (made,) = result.asset_materializations_for_node("canary_report")
-    told = {name: value.value for name, value in made.metadata.items()}
+    (one,) = result.asset_materializations_for_node("canary_report")
+    told = {name: value.value for name, value in one.metadata.items()}
     assert (told["gone"], told["added"], told["unchanged"], told["videos"]) == (1, 1, 1, 1)
     assert told["upgrade"] == "detections-new"
     assert told["agreement"] == pytest.approx(1 / 3, abs=1e-3)

@@ -114,6 +114,8 @@ def test_what_nobody_goes_back_to_is_dropped(store: ArtifactStore, monkeypatch: 
             KeptResults(store, POSES, partition).write(recipe, "i", frame)
     KeptResults(store, POSES, partitions[0]).write(OTHER, "i", frame)
     store.write_table(POSES, partitions[0], frame)
+    for rubbish in ("kept/notes.txt", "kept/mine/7/a-b.parquet", "kept/poses/7/a.parquet"):
+        store.write_bytes(rubbish, b"?")
     with dg.DagsterInstance.ephemeral() as instance:
         for partition, recipe in ((partitions[0], NOW), (partitions[1], OTHER)):
             tags = {"dagster/data_version": str(Version(recipe, "c", "i"))}
@@ -130,6 +132,7 @@ def test_what_nobody_goes_back_to_is_dropped(store: ArtifactStore, monkeypatch: 
     assert KeptResults(store, POSES, partitions[2]).read(OLD, "i") is None
     assert KeptResults(store, POSES, partitions[2]).read(NOW, "i") is not None
     assert store.read_table(POSES, partitions[0]).empty
+    assert store.read_bytes("kept/notes.txt") == b"?"
 
 
 def test_the_command_lists_and_drops(machine: Machine) -> None:

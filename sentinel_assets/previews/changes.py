@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sentinel_assets.canary import Change
 from sentinel_assets.previews import annotation
 from sentinel_assets.previews.palette import FAINT, GRID, INK, PAPER, rgb
 from sentinel_assets.vision.models.template import clock
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+
+    from sentinel_assets.canary import Change
 
 _EMPTY = (477, 120)
 """px of what stands for a picture that there is none of."""

@@ -112,13 +112,13 @@ def toy_poses(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"host_s": 10.0, "cost_usd": usd})
 
 
-def execute(instance: dg.DagsterInstance, backfill: str, partition: str, cost: str) -> str:
+def execute(instance: dg.DagsterInstance, backfill: str, partition: str, cost: str, **tags: str) -> str:
     """A run of that backfill, over; what its host cost in USD."""
     result = dg.materialize(
         [toy_poses],
         partition_key=partition,
         instance=instance,
-        tags={BACKFILL: backfill, "test/cost": cost},
+        tags={BACKFILL: backfill, "test/cost": cost, **tags},
         raise_on_error=False,
     )
     return result.run_id
@@ -163,15 +163,15 @@ def test_runs_that_wait_are_taken_back_before_the_budget_is_exceeded(instance: d
     first = execute(instance, backfill, "6", "3.0")
     under_way = waiting(instance, backfill, "5", dg.DagsterRunStatus.STARTED)
     queued = [waiting(instance, backfill, key, dg.DagsterRunStatus.QUEUED) for key in ("4", "3", "2", "1")]
-    (said,) = enforce_budgets(instance)
+    (said,) = enforce_budgets(instance, begun(instance))
     assert "4 videos are left as they are: $3.0000 of $8.0000 are spent, and 1 runs are under way" in said
     assert [status_of(instance, run) for run in queued] == ["CANCELED"] * 4
     assert status_of(instance, under_way) == "STARTED"
     assert [one.status for one in begun(instance)] == ["REQUESTED"]
     run = instance.get_run_by_id(first)
     assert run is not None
-    assert run.tags[SPENT] == "3.000000"
-    assert enforce_budgets(instance) == []
+    assert run.tags[SPENT] == f"3.000000 by {first}"
+    assert enforce_budgets(instance, begun(instance)) == []
 
 
 def test_within_its_budget_an_upgrade_goes_on(instance: dg.DagsterInstance) -> None:
@@ -179,7 +179,7 @@ def test_within_its_budget_an_upgrade_goes_on(instance: dg.DagsterInstance) -> N
     execute(instance, backfill, "3", "0.9")
     under_way = waiting(instance, backfill, "2", dg.DagsterRunStatus.STARTED)
     queued = waiting(instance, backfill, "1", dg.DagsterRunStatus.QUEUED)
-    assert enforce_budgets(instance) == []
+    assert enforce_budgets(instance, begun(instance)) == []
     assert [status_of(instance, run) for run in (under_way, queued)] == ["STARTED", "QUEUED"]
 
 
@@ -190,8 +190,34 @@ def test_what_a_failed_run_cost_is_not_taken_for_nothing(instance: dg.DagsterIns
     backfill = begun_with(instance, 9, budget=2.5, per_video=1.0)
     for key in ("9", "8"):
         execute(instance, backfill, key, cost)
-    (said,) = enforce_budgets(instance)
+    (said,) = enforce_budgets(instance, begun(instance))
     assert "7 videos are left" in said
+    assert [one.status for one in begun(instance)] == ["CANCELING"]
+
+
+def test_a_run_that_is_executed_again_is_measured_anew(instance: dg.DagsterInstance) -> None:
+    """Dagster gives it the tags of the first, what that one cost included."""
+    backfill = begun_with(instance, 3, budget=5.0, per_video=1.0)
+    first = execute(instance, backfill, "3", "fails")
+    assert enforce_budgets(instance, begun(instance)) == []
+    run = instance.get_run_by_id(first)
+    assert run is not None
+    execute(instance, backfill, "3", "3.5", **{SPENT: run.tags[SPENT]})
+    queued = waiting(instance, backfill, "2", dg.DagsterRunStatus.QUEUED)
+    (said,) = enforce_budgets(instance, begun(instance))
+    assert "$4.5000 of $5.0000" in said
+    assert status_of(instance, queued) == "CANCELED"
+
+
+def test_a_budget_that_is_no_number_allows_nothing(instance: dg.DagsterInstance) -> None:
+    """Tags may be written by people, in the UI."""
+    instance.add_dynamic_partitions("videos", ["1"])
+    plan = Plan("poses", digests()["poses"], (("1", ("poses",)),))
+    (backfill,) = begin(instance, plan, allowance=Allowance(1.0, 0.1))
+    made = instance.get_backfill(backfill)
+    assert made is not None
+    instance.update_backfill(made._replace(tags={**made.tags, "sentinel/budget_usd": "a lot"}))
+    assert "1 videos are left" in enforce_budgets(instance, begun(instance))[0]
     assert [one.status for one in begun(instance)] == ["CANCELING"]
 
 
@@ -200,7 +226,7 @@ def test_an_upgrade_without_a_budget_is_let_alone(instance: dg.DagsterInstance) 
     (backfill,) = begin(instance, Plan("poses", digests()["poses"], (("1", ("poses",)),)))
     execute(instance, backfill, "1", "1000")
     queued = waiting(instance, backfill, "1", dg.DagsterRunStatus.QUEUED)
-    assert enforce_budgets(instance) == []
+    assert enforce_budgets(instance, begun(instance)) == []
     assert status_of(instance, queued) == "QUEUED"
 
 
