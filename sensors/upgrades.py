@@ -10,8 +10,9 @@ import warnings
 
 import dagster as dg
 
+from sentinel_assets.automation import recipes_tag
 from sentinel_assets.backfills import PRIORITY, UPGRADE, begun
-from sentinel_assets.freshness import DEPENDENCIES
+from sentinel_assets.freshness import DEPENDENCIES, digests
 from sentinel_assets.spending import enforce_budgets
 
 _INTERVAL_S = 15
@@ -26,8 +27,7 @@ _AUTOMATIC_INTERVAL_S = 60  # it reads the records of all videos
     description="Reports what a finished canary changed, and stops an upgrade before its budget is exceeded.",
 )
 def upgrades(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    backfills = begun(context.instance)
-    for line in enforce_budgets(context.instance, backfills):
+    for line in enforce_budgets(context.instance):
         context.log.warning(line)
     reports = [
         dg.RunRequest(
@@ -35,8 +35,8 @@ def upgrades(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             run_config={"ops": {"canary_report": {"config": {"upgrade": one.upgrade}}}},
             tags={"dagster/priority": "5"},
         )
-        for one in backfills
-        if one.canary and one.finished
+        for one in begun(context.instance, canary=True)
+        if one.finished
     ]
     return dg.SensorResult(run_requests=reports)
 
@@ -50,6 +50,6 @@ def automatic_upgrades() -> dg.AutomationConditionSensorDefinition:
             use_user_code_server=True,
             default_status=dg.DefaultSensorStatus.STOPPED,
             minimum_interval_seconds=_AUTOMATIC_INTERVAL_S,
-            run_tags={UPGRADE: "automatic", "dagster/priority": str(PRIORITY)},
+            run_tags={UPGRADE: "automatic", "dagster/priority": str(PRIORITY), **recipes_tag(digests())},
             description="Redoes what is out of date without being asked, newest first, after uploads. Off at first.",
         )

@@ -12,13 +12,12 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.events import AssetKeyPartitionKey
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
 from sentinel_assets.freshness import DEPENDENCIES
 from sentinel_assets.planning import Plan
@@ -33,7 +32,7 @@ PRIORITY = -10
 LARGEST = 200
 """Videos in one backfill."""
 _MOST = 20  # backfills of one upgrade, so that the UI's list stays one to read
-_UNFINISHED = {BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING}
+_UNFINISHED = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
 
 @dataclass(frozen=True)
@@ -98,33 +97,38 @@ def begin(
     return ids
 
 
-def begun(instance: dg.DagsterInstance, upgrade: str | None = None) -> list[Begun]:
-    """The backfills of that upgrade (default: of any), newest first."""
-    found = []
-    for backfill in instance.get_backfills():
-        name = backfill.tags.get(UPGRADE)
-        if name is None or upgrade not in (None, name):
-            continue
-        found.append(
-            Begun(
-                id=backfill.backfill_id,
-                upgrade=name,
-                order=backfill.tags.get(_ORDER, backfill.backfill_id),
-                requested_at=backfill.backfill_timestamp,
-                title=backfill.title or "",
-                status=backfill.status.value,
-                canary=CANARY in backfill.tags,
-                partitions=_partitions(backfill),
-                allowance=_allowance(backfill),
-            )
-        )
-    return found
+def begun(
+    instance: dg.DagsterInstance,
+    upgrade: str | None = None,
+    *,
+    order: str | None = None,
+    canary: bool = False,
+    unfinished: bool = False,
+) -> list[Begun]:
+    """The backfills of upgrades, newest first: of that upgrade, of that order, only canaries, only unfinished ones."""
+    wanted = {UPGRADE: upgrade, _ORDER: order, CANARY: "1" if canary else None}
+    tags = {name: value for name, value in wanted.items() if value is not None}
+    filters = BulkActionsFilter(tags=tags or None, statuses=_UNFINISHED if unfinished else None)
+    return [_begun(one) for one in instance.get_backfills(filters) if UPGRADE in one.tags]
+
+
+def _begun(backfill: PartitionBackfill) -> Begun:
+    return Begun(
+        id=backfill.backfill_id,
+        upgrade=backfill.tags[UPGRADE],
+        order=backfill.tags.get(_ORDER, backfill.backfill_id),
+        requested_at=backfill.backfill_timestamp,
+        title=backfill.title or "",
+        status=backfill.status.value,
+        canary=CANARY in backfill.tags,
+        partitions=_partitions(backfill),
+        allowance=_allowance(backfill),
+    )
 
 
 def being_redone(instance: dg.DagsterInstance) -> frozenset[str]:
     """Videos that an unfinished backfill of ours will get to: they are not to be planned once more."""
-    unfinished: Sequence[frozenset[str]] = [one.partitions for one in begun(instance) if not one.finished]
-    return frozenset().union(*unfinished)
+    return frozenset[str]().union(*(one.partitions for one in begun(instance, unfinished=True)))
 
 
 def require_approval(instance: dg.DagsterInstance, plan: Plan, *, approve: bool) -> None:
@@ -149,7 +153,7 @@ def require_approval(instance: dg.DagsterInstance, plan: Plan, *, approve: bool)
 
 def cancel(instance: dg.DagsterInstance, upgrade: str) -> list[str]:
     """Ask Dagster to cancel the upgrade's unfinished backfills and their runs; returns their ids."""
-    return [one.id for one in begun(instance, upgrade) if cancel_one(instance, one.id)]
+    return [one.id for one in begun(instance, upgrade, unfinished=True) if cancel_one(instance, one.id)]
 
 
 def cancel_one(instance: dg.DagsterInstance, backfill_id: str) -> bool:

@@ -47,7 +47,7 @@ class Comparison:
 
 def canary_report(instance: dg.DagsterInstance, artifacts: ArtifactStore, upgrade: str) -> Comparison:
     """Raises SentinelError where the upgrade had no canary, ArtifactMissing where a kept result is not there."""
-    canaries = [one for one in begun(instance, upgrade) if one.canary]
+    canaries = begun(instance, upgrade, canary=True)
     since = {p: one.requested_at for one in canaries for p in one.partitions}  # the latest is first, the earliest holds
     if not since:
         raise SentinelError(

@@ -8,7 +8,7 @@ is imported in this file alone; `tests/test_fleet.py` holds that both give the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from dagster._core.storage.event_log.schema import (
     AssetEventTagsTable,
     SqlEventLogStorageTable,
 )
+from dagster._core.storage.runs.schema import RunsTable
 
 _VERSION_TAG = "dagster/data_version"
 _MADE, _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _CHUNK = 500  # values in one query; SQLite takes 999 parameters at least
-_ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,25 @@ class Outputs:
 
 
 def runs_that_ended_badly(instance: dg.DagsterInstance) -> Sequence[str]:
-    """Their ids."""
-    return instance.get_run_ids(dg.RunsFilter(statuses=_ENDED_BADLY))
+    """Their ids. One that was canceled before it began tried nothing, and is none of them."""
+    run, status = RunsTable.c, dg.DagsterRunStatus
+    failed = run.status == status.FAILURE.value
+    interrupted = db.and_(run.status == status.CANCELED.value, run.start_time.isnot(None))
+    return _run_ids(instance, db.select(run.run_id).where(db.or_(failed, interrupted)))
+
+
+def made_last_by(
+    instance: dg.DagsterInstance, asset: str, partitions: Sequence[str], runs: Collection[str]
+) -> frozenset[str]:
+    """Of these partitions those whose latest output one of these runs made."""
+    storage: Any = instance.event_log_storage
+    event, found = SqlEventLogStorageTable.c, set()
+    for some in _chunks(partitions):
+        latest = storage._latest_event_ids_by_partition_subquery(dg.AssetKey(asset), [_MADE], asset_partitions=some)
+        joined = latest.join(SqlEventLogStorageTable, event.id == latest.c.id)
+        rows = _rows(storage, db.select(latest.c.partition, event.run_id).select_from(joined))
+        found |= {partition for partition, run in rows if run in runs}
+    return frozenset(found)
 
 
 def read_outputs(
@@ -106,6 +123,12 @@ def _failed(storage: Any, key: dg.AssetKey, runs: Sequence[str]) -> Iterator[str
         for partition, number in _rows(storage, newest):
             if number == attempts[partition]:
                 yield partition
+
+
+def _run_ids(instance: dg.DagsterInstance, query: Any) -> Sequence[str]:
+    storage: Any = instance.run_storage
+    with storage.connect() as connection:
+        return [str(run) for run in connection.execute(query).scalars()]
 
 
 def _rows(storage: Any, query: Any) -> Sequence[Any]:

@@ -7,12 +7,12 @@ cost at most. Runs that wait are taken out of the queue; those under way are let
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
-from sentinel_assets.backfills import BACKFILL, Allowance, Begun, cancel_one
+from sentinel_assets.backfills import BACKFILL, Allowance, Begun, begun, cancel_one
 
 SPENT = "sentinel/spent_usd"
 """Tag of a run that is over: what, and which run, as a run that is executed again starts with the tags of the first."""
@@ -34,22 +34,17 @@ class Spending:
         return self.usd + (self.under_way + 1) * each <= allowance.budget * (1 + 1e-9)
 
 
-def enforce_budgets(instance: dg.DagsterInstance, backfills: Iterable[Begun]) -> list[str]:
-    """Stop those that would exceed their budget; returns what was stopped, as lines for a person."""
-    orders: dict[str, list[Begun]] = {}
-    for one in backfills:
-        if one.allowance is not None:
-            orders.setdefault(one.order, []).append(one)
+def enforce_budgets(instance: dg.DagsterInstance) -> list[str]:
+    """Stop the upgrades that would exceed theirs; returns what was stopped, as lines for a person."""
+    orders = {one.order: one.allowance for one in begun(instance, unfinished=True) if one.allowance is not None}
     said = []
-    for parts in orders.values():
-        unfinished = [one for one in parts if not one.finished]
-        allowance = parts[0].allowance
-        if not unfinished or allowance is None:
-            continue
+    for order, allowance in orders.items():
+        parts = begun(instance, order=order)
         records = [r for one in parts for r in instance.get_run_records(dg.RunsFilter(tags={BACKFILL: one.id}))]
         spending = _spending(instance, records, allowance)
-        runs = [record.dagster_run for record in records]
-        if not spending.leaves_room(allowance) and (stopped := _stop(instance, unfinished, runs)):
+        if spending.leaves_room(allowance):
+            continue
+        if stopped := _stop(instance, [p for p in parts if not p.finished], [r.dagster_run for r in records]):
             said.append(
                 f"upgrade {parts[0].upgrade}: {stopped} videos are left as they are: ${spending.usd:.4f} of "
                 f"${allowance.budget:.4f} are spent, and {spending.under_way} runs are under way"

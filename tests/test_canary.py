@@ -84,7 +84,7 @@ def made(instance: dg.DagsterInstance, store: ArtifactStore, recipe: str, *table
 def test_the_events_of_before_are_those_that_the_canary_found(tmp_path: Path) -> None:
     """Not merely the version before the latest: what an upgrade of long ago changed is not reported."""
     store = ArtifactStore(str(tmp_path))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp() as instance:
         begun_at = [time.time()]
         for recipe, spans in (
             ("ancient", []),
@@ -115,7 +115,7 @@ def upgraded(tmp_path: Path) -> Iterator[tuple[dg.DagsterInstance, ArtifactStore
     write_clip(clip, frames=100, rate=10, width=320, height=240)
     store = ArtifactStore(str(tmp_path / "artifacts"))
     FootageStore(store).register("7", describe_file(clip))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp() as instance:
         instance.add_dynamic_partitions("videos", ["7"])
         for recipe, kind, x in (("old", "theft", 20), ("new", "collapse", 220)):
             found = detections([box(s, 1, (x, 60, x + 80, 220)) for s in range(10)], 10)
@@ -182,7 +182,7 @@ def test_the_ui_has_the_report_with_its_picture(
         wanted = [dg.AssetKey("canary_report")]
         return job.execute_in_process(instance=on, asset_selection=wanted, raise_on_error=False)
 
-    with dg.DagsterInstance.ephemeral() as empty:
+    with dg.DagsterInstance.local_temp() as empty:
         (nothing,) = materialize(empty).asset_materializations_for_node("canary_report")
         assert "no canary yet" in str(nothing.metadata["report"].value)
 

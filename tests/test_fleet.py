@@ -398,3 +398,14 @@ def test_one_query_says_what_dagsters_own_say(storage: str, tmp_path: Path, fres
         )  # of 4 they were planned
         attempts = own.get_latest_asset_partition_materialization_attempts_without_materializations(key)
         assert found.failed == attempts.keys() == {"3", "4"}
+
+
+def test_a_run_that_was_canceled_in_the_queue_tried_nothing(tmp_path: Path) -> None:
+    """What a budget stops, or a person takes back, has not failed."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for run in ("queued", "begun"):
+            instance.add_run(dg.DagsterRun(job_name="x", run_id=run))
+        instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name="x"), "begun")
+        for record in instance.get_run_records():
+            instance.report_run_canceled(record.dagster_run)
+        assert runs_that_ended_badly(instance) == ["begun"]

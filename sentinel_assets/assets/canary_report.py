@@ -58,4 +58,4 @@ def canary_report(
 
 def _latest(instance: dg.DagsterInstance) -> str | None:
     """The upgrade whose canary was begun last; None where there was none."""
-    return next((one.upgrade for one in begun(instance) if one.canary), None)
+    return next((one.upgrade for one in begun(instance, canary=True)), None)

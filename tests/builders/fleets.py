@@ -30,8 +30,9 @@ from sentinel_assets.recipes import Version
 _PLACE = "the-partition"
 
 
-def record(instance: dg.DagsterInstance, made: Iterable[tuple[str, str, str]]) -> None:
-    """(asset, partition, data version) each as a materialization whose blocking checks passed, in that order."""
+def record(instance: dg.DagsterInstance, made: Iterable[tuple[str, str, str]], run: str = "synthetic") -> None:
+    """(asset, partition, data version) each as a materialization of that run's whose blocking checks passed, in that
+    order."""
     storage = instance.event_log_storage
     now = datetime.now(UTC).replace(tzinfo=None)
     rows = list(made)
@@ -50,7 +51,7 @@ def record(instance: dg.DagsterInstance, made: Iterable[tuple[str, str, str]]) -
                 [
                     {
                         "id": number,
-                        "run_id": "synthetic",
+                        "run_id": run,
                         "event": texts[asset].replace(_PLACE, partition),
                         "dagster_event_type": "ASSET_MATERIALIZATION",
                         "timestamp": now,

@@ -156,11 +156,13 @@ def system(
             process.communicate(timeout=120)
 
 
-def eventually(condition: Callable[[], Any], what: str, otherwise: Callable[[], object] = str) -> Any:
+def eventually(
+    condition: Callable[[], Any], what: str, otherwise: Callable[[], object] = str, *, limit_s: float = LIMIT_S
+) -> Any:
     """What the condition gives, once that is something."""
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"not in {LIMIT_S:.0f} s: {what}\n{otherwise()}"
+        assert time.monotonic() < deadline, f"not in {limit_s:.0f} s: {what}\n{otherwise()}"
         time.sleep(0.2)
     return found
 

@@ -7,14 +7,14 @@ import dagster as dg
 import pytest
 
 from sensors.upgrades import automatic_upgrades, upgrades
-from sentinel_assets.automation import newest_to_redo
+from sentinel_assets.automation import newest_in_need, recipes_tag
 from sentinel_assets.backfills import BACKFILL, UPGRADE, Allowance, begin, begun
 from sentinel_assets.definitions import defs
 from sentinel_assets.fleet import Fleet
 from sentinel_assets.freshness import DEPENDENCIES, digests
 from sentinel_assets.planning import Plan
 from sentinel_assets.spending import SPENT, Spending, enforce_budgets
-from tests.builders.fleets import ToyFleet
+from tests.builders.fleets import ToyFleet, record
 
 # Dagster 1.13 checks a backfill that was requested in its own old way.
 pytestmark = pytest.mark.filterwarnings("ignore:Function `AssetSelection.keys`:DeprecationWarning")
@@ -24,7 +24,7 @@ BELOW_POSES = ("poses", "behaviors", "descriptions", "embeddings", "events")
 @pytest.fixture
 def instance(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     monkeypatch.setenv("DATABASE_URL", database_url)
-    with dg.DagsterInstance.ephemeral() as made:
+    with dg.DagsterInstance.local_temp() as made:  # one in memory cannot look for tags of backfills
         yield made
 
 
@@ -88,7 +88,7 @@ def test_what_was_never_made_or_failed_again_is_left_to_people() -> None:
     del versions["events"]["1000"]
     versions["video"] = dict.fromkeys(keys, "sha256:aa")
     fleet = Fleet.compare(keys, versions, digests(), failed_attempts={"poses": frozenset({"999"})})
-    assert newest_to_redo(fleet, 200)["events"] == set(keys[798:998])
+    assert newest_in_need(fleet, 200) == keys[997:797:-1]
 
 
 def test_a_video_under_way_is_not_requested(instance: dg.DagsterInstance) -> None:
@@ -98,6 +98,28 @@ def test_a_video_under_way_is_not_requested(instance: dg.DagsterInstance) -> Non
     begin(instance, Plan("events", digests()["events"], (("1", ("events",)),)))
     assert automation.requested() == {("events", "2")}
     assert toys.partitions == ["1", "2"]
+
+
+@pytest.mark.parametrize(("ordered", "left_alone"), [("today", {"2"}), ("before", set()), ("failed", set())])
+def test_what_was_redone_in_vain_is_left_alone(
+    instance: dg.DagsterInstance, ordered: str, left_alone: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Run workers with other settings than the code location: what they make stays out of date, and would be requested
+    every minute. A run for other recipes, from before they were changed and back again, says nothing of today's."""
+    others = {**digests(), "events": "a" * 12}
+    toys = ToyFleet.of(instance, 3, others)
+    tags = recipes_tag(others if ordered == "before" else digests())
+    status = dg.DagsterRunStatus.FAILURE if ordered == "failed" else dg.DagsterRunStatus.SUCCESS
+    instance.add_run(dg.DagsterRun(job_name="x", run_id="automatic", status=status, tags=tags))
+    record(instance, [("events", "2", toys.versions["events"]["2"])], run="automatic")
+    assert Automation(instance).requested() == {("events", p) for p in {"1", "2", "3"} - left_alone}
+    assert ("1 videos were redone and are out of date as before" in caplog.text) is bool(left_alone)
+
+
+def test_an_automatic_run_says_by_which_recipes_it_is_to_go(instance: dg.DagsterInstance) -> None:
+    ToyFleet.of(instance, 1, {**digests(), "events": "a" * 12})
+    (request,) = Automation(instance).tick()
+    assert recipes_tag(digests()).items() <= request.tags.items()
 
 
 # A budget.
@@ -163,7 +185,7 @@ def test_runs_that_wait_are_taken_back_before_the_budget_is_exceeded(instance: d
     first = execute(instance, backfill, "6", "3.0")
     under_way = waiting(instance, backfill, "5", dg.DagsterRunStatus.STARTED)
     queued = [waiting(instance, backfill, key, dg.DagsterRunStatus.QUEUED) for key in ("4", "3", "2", "1")]
-    (said,) = enforce_budgets(instance, begun(instance))
+    (said,) = enforce_budgets(instance)
     assert "4 videos are left as they are: $3.0000 of $8.0000 are spent, and 1 runs are under way" in said
     assert [status_of(instance, run) for run in queued] == ["CANCELED"] * 4
     assert status_of(instance, under_way) == "STARTED"
@@ -171,7 +193,7 @@ def test_runs_that_wait_are_taken_back_before_the_budget_is_exceeded(instance: d
     run = instance.get_run_by_id(first)
     assert run is not None
     assert run.tags[SPENT] == f"3.000000 by {first}"
-    assert enforce_budgets(instance, begun(instance)) == []
+    assert enforce_budgets(instance) == []
 
 
 def test_within_its_budget_an_upgrade_goes_on(instance: dg.DagsterInstance) -> None:
@@ -179,7 +201,7 @@ def test_within_its_budget_an_upgrade_goes_on(instance: dg.DagsterInstance) -> N
     execute(instance, backfill, "3", "0.9")
     under_way = waiting(instance, backfill, "2", dg.DagsterRunStatus.STARTED)
     queued = waiting(instance, backfill, "1", dg.DagsterRunStatus.QUEUED)
-    assert enforce_budgets(instance, begun(instance)) == []
+    assert enforce_budgets(instance) == []
     assert [status_of(instance, run) for run in (under_way, queued)] == ["STARTED", "QUEUED"]
 
 
@@ -190,7 +212,7 @@ def test_what_a_failed_run_cost_is_not_taken_for_nothing(instance: dg.DagsterIns
     backfill = begun_with(instance, 9, budget=2.5, per_video=1.0)
     for key in ("9", "8"):
         execute(instance, backfill, key, cost)
-    (said,) = enforce_budgets(instance, begun(instance))
+    (said,) = enforce_budgets(instance)
     assert "7 videos are left" in said
     assert [one.status for one in begun(instance)] == ["CANCELING"]
 
@@ -199,12 +221,12 @@ def test_a_run_that_is_executed_again_is_measured_anew(instance: dg.DagsterInsta
     """Dagster gives it the tags of the first, what that one cost included."""
     backfill = begun_with(instance, 3, budget=5.0, per_video=1.0)
     first = execute(instance, backfill, "3", "fails")
-    assert enforce_budgets(instance, begun(instance)) == []
+    assert enforce_budgets(instance) == []
     run = instance.get_run_by_id(first)
     assert run is not None
     execute(instance, backfill, "3", "3.5", **{SPENT: run.tags[SPENT]})
     queued = waiting(instance, backfill, "2", dg.DagsterRunStatus.QUEUED)
-    (said,) = enforce_budgets(instance, begun(instance))
+    (said,) = enforce_budgets(instance)
     assert "$4.5000 of $5.0000" in said
     assert status_of(instance, queued) == "CANCELED"
 
@@ -217,7 +239,7 @@ def test_a_budget_that_is_no_number_allows_nothing(instance: dg.DagsterInstance)
     made = instance.get_backfill(backfill)
     assert made is not None
     instance.update_backfill(made._replace(tags={**made.tags, "sentinel/budget_usd": "a lot"}))
-    assert "1 videos are left" in enforce_budgets(instance, begun(instance))[0]
+    assert "1 videos are left" in enforce_budgets(instance)[0]
     assert [one.status for one in begun(instance)] == ["CANCELING"]
 
 
@@ -226,7 +248,7 @@ def test_an_upgrade_without_a_budget_is_let_alone(instance: dg.DagsterInstance) 
     (backfill,) = begin(instance, Plan("poses", digests()["poses"], (("1", ("poses",)),)))
     execute(instance, backfill, "1", "1000")
     queued = waiting(instance, backfill, "1", dg.DagsterRunStatus.QUEUED)
-    assert enforce_budgets(instance, begun(instance)) == []
+    assert enforce_budgets(instance) == []
     assert status_of(instance, queued) == "QUEUED"
 
 
