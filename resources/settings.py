@@ -37,6 +37,8 @@ class Settings:
     """Analyse what is there of a file whose end is missing, instead of refusing it."""
     step_time_limit_s: float = 4 * 3600.0
     """How long a stage may run as a job on Batch before it is stopped; no clip of a store comes near the default."""
+    host_prices: Mapping[str, float] = field(default_factory=dict)
+    """USD per hour of a host of Batch, by "type/spot" and "type/on-demand", in place of the launcher's."""
     cloud: Cloud = field(default_factory=Cloud)
 
     @property
@@ -47,8 +49,8 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
-        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, SENTINEL_STEP_TIME_LIMIT (s), DATABASE_URL, and those that
-        `Cloud` names.
+        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, SENTINEL_STEP_TIME_LIMIT (s), SENTINEL_HOST_PRICES
+        (type/purchase=USD, ...), DATABASE_URL, and those that `Cloud` names.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -65,6 +67,7 @@ class Settings:
             accept_truncated=_choice(env, "SENTINEL_ACCEPT_TRUNCATED", ("0", "1"), "0") == "1",
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
             step_time_limit_s=_seconds(env, "SENTINEL_STEP_TIME_LIMIT", 4 * 3600.0),
+            host_prices=_prices(env, "SENTINEL_HOST_PRICES"),
             cloud=Cloud.from_env(env),
         )
 
@@ -93,3 +96,22 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     if not 0 < seconds < float("inf"):
         raise SentinelError(f"{seconds:g} s is no time", where=name, remedy=f"Set {name} to seconds above 0")
     return seconds
+
+
+def _prices(env: Mapping[str, str], name: str) -> dict[str, float]:
+    found = {}
+    for part in filter(None, (env.get(name) or "").replace(" ", "").split(",")):
+        host, _, text = part.partition("=")
+        kind, _, purchase = host.partition("/")
+        try:
+            usd = float(text)
+        except ValueError:
+            usd = -1.0
+        if not kind or purchase not in ("spot", "on-demand") or not 0 <= usd < float("inf"):
+            raise SentinelError(
+                f"{part!r} is no price of a host",
+                where=name,
+                remedy="Write them as g5.xlarge/on-demand=1.006,g5.xlarge/spot=0.45, in USD per hour",
+            )
+        found[host] = usd
+    return found

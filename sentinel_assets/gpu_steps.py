@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from batch_step import BatchStepLauncher, note_in, orphan_reaper
+from batch_step.cost import DEFAULT_PRICES
 from resources.cloud import variable
 from resources.provided import AnalysisLog
 from resources.settings import Settings
@@ -65,6 +66,7 @@ def launcher(settings: Settings, analysis_log: AnalysisLog, **terms: Any) -> dg.
         "name_prefix": NAME_PREFIX,
         "code_packages": _CODE,
         "environment": job_environment(settings),
+        "prices": {**DEFAULT_PRICES, **settings.host_prices},
     }
     return GpuSteps(analysis_log=analysis_log, **{**ours, **terms})
 

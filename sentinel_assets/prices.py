@@ -1,11 +1,13 @@
 """What it will take to make outputs again, from what past runs were measured to take.
 
 How it is estimated. A stage takes some time for each video and more for each second of it, so a straight line is laid
-through the latest materializations of a stage, by length of footage and seconds taken. Where they are too few, or too
-much alike, for one that makes sense, the *ratio* of seconds to seconds of footage is taken instead. Only
+through the latest materializations of a stage, by length of footage and seconds taken. Where none of a positive start
+and a positive slope goes through them, the time goes with the length alone (the *ratio* of seconds to seconds of
+footage) or with the number of videos alone (their *mean*). Where they are too few, or too much alike in length, to tell
+these two apart, the estimate lies midway, and both within its margin. Only
 runs that computed count, not those that took a kept result. Where at least three by today's recipe are there (a canary
 gives them) only these count; else those of any recipe, and `by_recipe_of_today` is false. The uncertainty is that of
-the line or ratio, and that of a sum of as many single videos, at about 95 %.
+the line, ratio or mean, and that of a sum of as many single videos, at about 95 %.
 Money is that of rented hosts: `cost_usd`, which the step launcher writes where the host has a price. A stage that ran
 without a job, beside Dagster itself, cost no more than there being a Dagster.
 Nothing measured, or too little, is *unknown*, never a guess.
@@ -90,25 +92,32 @@ def price(measures: Sequence[Measure], current: str, footage: Sequence[float | N
 
 
 def _predicted(pairs: Sequence[tuple[float, float]], videos: int, total: float) -> Estimate:
-    """Of `videos` of together `total` seconds, from pairs of footage and what it took."""
-    return _line(pairs, videos, total) or _ratio(pairs, videos, total)
+    """Of `videos` of together `total` seconds, from pairs of footage and what it took.
 
-
-def _line(pairs: Sequence[tuple[float, float]], videos: int, total: float) -> Estimate | None:
-    """By ordinary least squares, with the variance of a sum of predictions; None where no line of a positive start and
-    a positive slope goes through them. See e.g. Draper and Smith, Applied Regression Analysis, chapter 1."""
+    A line by weighted least squares, with the variance of a sum of predictions; see e.g. Draper and Smith, Applied
+    Regression Analysis, chapters 1 and 9. The variance of a video is taken to grow with its length, as that of the sum
+    of what its seconds take; so it is for the ratio.
+    """
     n = len(pairs)
-    mean_x, mean_y = (math.fsum(one[i] for one in pairs) / n for i in (0, 1))
-    spread = math.fsum((x - mean_x) ** 2 for x, _ in pairs)
-    if n <= _ENOUGH or spread < _ALIKE * mean_x**2 * n:
-        return None
-    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in pairs) / spread
+    weight = math.fsum(1 / x for x, _ in pairs)
+    mean_x, mean_y = n / weight, math.fsum(y / x for x, y in pairs) / weight
+    spread = math.fsum((x - mean_x) ** 2 / x for x, _ in pairs)
+    by_length, by_number = _ratio(pairs, videos, total), _ratio([(1.0, y) for _, y in pairs], videos, videos)
+    if n <= _ENOUGH or spread < _ALIKE * mean_x**2 * weight:
+        return _between(by_length, by_number)
+    slope = math.fsum((x - mean_x) * (y - mean_y) / x for x, y in pairs) / spread
     start = mean_y - slope * mean_x
-    if slope <= 0 or start <= 0:
-        return None
-    variance = math.fsum((y - start - slope * x) ** 2 for x, y in pairs) / (n - 2)
-    of_the_sum = videos + videos**2 / n + (total - videos * mean_x) ** 2 / spread
+    if slope <= 0:
+        return by_number
+    if start <= 0:
+        return by_length
+    variance = math.fsum((y - start - slope * x) ** 2 / x for x, y in pairs) / (n - 2)
+    of_the_sum = total + videos**2 / weight + (total - videos * mean_x) ** 2 / spread
     return Estimate(start * videos + slope * total, _student(n - 2) * math.sqrt(variance * of_the_sum))
+
+
+def _between(one: Estimate, other: Estimate) -> Estimate:
+    return Estimate((one.value + other.value) / 2, abs(one.value - other.value) / 2 + max(one.margin, other.margin))
 
 
 def _student(degrees: int) -> float:

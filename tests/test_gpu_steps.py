@@ -261,3 +261,15 @@ def test_how_long_a_step_may_run_is_the_deployments_to_say(tmp_path: Path) -> No
     for wrong in ("0", "-1", "nan", "inf", "4h"):
         with pytest.raises(SentinelError, match="SENTINEL_STEP_TIME_LIMIT"):
             Settings.from_env({"SENTINEL_STEP_TIME_LIMIT": wrong})
+
+
+def test_what_a_host_costs_is_the_deployments_to_say(tmp_path: Path) -> None:
+    """As it is written in Terraform; of others the launcher's own prices hold."""
+    environment = {"SENTINEL_HOME": str(tmp_path), "SENTINEL_HOST_PRICES": "g5.xlarge/on-demand=1.3, local/spot=0"}
+    settings = replace(Settings.from_env(environment), cloud=ON_QUEUE)
+    launcher = definitions(settings).resolve_implicit_global_asset_job_def().resource_defs["gpu"]
+    prices = launcher.config_schema.default_value["prices"]  # type: ignore[attr-defined]
+    assert prices == {"g5.xlarge/on-demand": 1.3, "g5.xlarge/spot": 0.45, "local/spot": 0.0}
+    for wrong in ("1.3", "g5.xlarge=1.3", "g5.xlarge/on-demand", "g5.xlarge/hired=1", "a/spot=-1", "a/spot=nan"):
+        with pytest.raises(SentinelError, match="SENTINEL_HOST_PRICES"):
+            Settings.from_env({"SENTINEL_HOST_PRICES": wrong})

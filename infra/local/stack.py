@@ -18,6 +18,7 @@ from pathlib import Path
 import boto3.session
 from botocore.config import Config
 
+from batch_step.machine import INSTANCE_TYPE_ENV, PURCHASE_ENV
 from infra.local import provision
 from infra.local.aws import LocalAws
 from infra.local.batch.settings import BatchSettings
@@ -86,4 +87,5 @@ class LocalCloud:
 def _of_jobs(settings: Settings, places: dict[str, str]) -> dict[str, str]:
     given = {name: os.environ[name] for name in _JOB_VARIABLES if os.environ.get(name)}
     path = os.pathsep.join([str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**given, **places, "SENTINEL_HOME": str(settings.home), "PYTHONPATH": path}
+    host = {INSTANCE_TYPE_ENV: "local", PURCHASE_ENV: "on-demand"}  # by which a person may give it a price
+    return {**given, **places, **host, "SENTINEL_HOME": str(settings.home), "PYTHONPATH": path}

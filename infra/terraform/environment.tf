@@ -18,6 +18,7 @@ locals {
     SENTINEL_JOB_DEFINITION  = module.batch.job_definition_arn
     SENTINEL_DATABASE_SECRET = module.database.secret_arn
     SENTINEL_STEP_TIME_LIMIT = tostring(var.step_time_limit_seconds)
+    SENTINEL_HOST_PRICES     = join(",", [for host, usd in var.host_prices : "${host}=${usd}"])
     }, module.batch.on_demand_queue_name == null ? {} : {
     SENTINEL_ON_DEMAND_QUEUE = module.batch.on_demand_queue_name
     }, !var.fair_share ? {} : {

@@ -188,6 +188,17 @@ variable "step_time_limit_seconds" {
   }
 }
 
+variable "host_prices" {
+  description = "USD per hour of a GPU host in this region, by type and purchase, such as g5.xlarge/on-demand: steps, upgrades and budgets are priced by it. Where one is missing, the launcher's list price of us-east-1."
+  type        = map(number)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for host, usd in var.host_prices : can(regex("^[a-z0-9.-]+/(spot|on-demand)$", host)) && usd >= 0])
+    error_message = "host_prices are numbers by type/spot or type/on-demand, such as { \"g5.xlarge/on-demand\" = 1.006 }."
+  }
+}
+
 variable "fair_share" {
   description = "Queues serve the shares `uploads` and `backfills` by weight, and within a share by priority. Without, first come, first served. Changing it replaces the queues."
   type        = bool

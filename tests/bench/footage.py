@@ -23,6 +23,22 @@ _CAMERA = {"b:v": "4M", "maxrate": "4M", "bufsize": "8M", "threads": "2"}
 
 TIME_BASE = Fraction(1, 1000)
 
+_PEOPLE = ((5, 300, 90), (3, 420, 160), (2, 360, 120))
+"""Speed px a frame, top px, brightness, of blocks of a person's size that walk to and fro behind one another."""
+_BODY = (150, 420)
+
+
+def people(number: int) -> list[tuple[int, int, int, int]]:
+    """Where they are in that frame: x1, y1, x2, y2 px."""
+    width, height = _BODY
+    found = []
+    for place, (speed, top, _) in enumerate(_PEOPLE):
+        way = WIDTH - CORNER - width
+        along = (number * speed + 500 * place) % (2 * way)
+        left = CORNER + (along if along < way else 2 * way - along)
+        found.append((left, top, left + width, top + height))
+    return found
+
 
 def _every_40_ms(frames: int) -> list[int]:
     return [40 * number for number in range(frames)]
@@ -93,16 +109,15 @@ def number_in(image: NDArray[np.uint8]) -> int:
 
 
 def _shop() -> Callable[[int, int, int], NDArray[np.uint8]]:
-    """Draws shelves, two people-sized blocks that move, and the noise of a sensor."""
+    """Draws shelves, three people-sized blocks that move, and the noise of a sensor."""
     rng = np.random.default_rng(7)
     shelves = np.repeat(np.repeat(rng.integers(40, 200, (HEIGHT // 40, WIDTH // 40, 3)), 40, axis=0), 40, axis=1)
     noisy = [np.clip(shelves + rng.normal(0, 3, shelves.shape), 0, 255).astype(np.uint8) for _ in range(_SCENES)]
 
     def draw(number: int, width: int, height: int) -> NDArray[np.uint8]:
         image = noisy[number % _SCENES].copy()
-        for speed, top, colour in ((5, 300, 90), (-3, 420, 160)):
-            left = (number * speed + 600) % (width - 160)
-            image[top : top + 420, left : left + 150] = image[top : top + 420, left : left + 150] // 2 + colour // 2
+        for (x1, y1, x2, y2), (_, _, colour) in zip(people(number), _PEOPLE, strict=True):
+            image[y1:y2, x1:x2] = image[y1:y2, x1:x2] // 2 + colour // 2
         image[:CORNER, :CORNER] = frame_picture(number, CORNER, CORNER)
         return image
 

@@ -1,4 +1,4 @@
-"""How far the price of `sentinel backfill --dry-run` is from what the backfill then takes: `FOLDER [CANARY [RATE ...]]`.
+"""How far the price of `sentinel backfill --dry-run` is from what it then takes: `FOLDER [CANARY [RATE ...]]`.
 
 The clips of the folder are analysed. For each sampling rate (default: 2, 3 and 1.5 a second) a canary of some videos is
 redone by the whole system of `sentinel dev`; then the seconds of the rest are estimated, the rest is redone, and both

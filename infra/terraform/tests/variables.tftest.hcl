@@ -132,6 +132,7 @@ run "refuses_what_is_nearly_right" {
     alarm_emails   = ["nobody"]
 
     step_time_limit_seconds = 4 # hours, perhaps
+    host_prices             = { "g5.xlarge" = 1.006 }
   }
 
   expect_failures = [
@@ -141,6 +142,7 @@ run "refuses_what_is_nearly_right" {
     var.max_vcpus,
     var.alarm_emails,
     var.step_time_limit_seconds,
+    var.host_prices,
   ]
 }
 
