@@ -19,6 +19,7 @@ from sentinel_assets.vision.errors import (
     SentinelError,
     StoreUnavailable,
 )
+from sentinel_assets.vision.held_frames import HELD
 
 _CHUNK = 1 << 20  # bytes read at a time
 
@@ -64,7 +65,8 @@ class FootageStore:
         if record.uri.startswith("s3://"):
             with _downloaded(record) as path:
                 try:
-                    yield path
+                    with HELD.known_as(path, record.etag):
+                        yield path
                 except SentinelError as error:
                     if error.where != str(path):
                         raise
@@ -79,7 +81,8 @@ class FootageStore:
                 where=path,
                 remedy="Analyse it again",
             )
-        yield path
+        with HELD.known_as(path, record.etag):
+            yield path
 
 
 def describe_file(path: Path, on_progress: Callable[[float], None] | None = None) -> FootageRecord:

@@ -12,6 +12,7 @@ from platformdirs import user_cache_path, user_data_path
 
 from resources.cloud import Cloud
 from sentinel_assets.vision.errors import SentinelError
+from sentinel_assets.vision.held_frames import DEFAULT_MB
 
 Deployment = Literal["local", "aws"]
 Profile = Literal["cpu", "permissive", "gpu"]
@@ -37,6 +38,9 @@ class Settings:
     """Analyse what is there of a file whose end is missing, instead of refusing it."""
     step_time_limit_s: float = 4 * 3600.0
     """How long a stage may run as a job on Batch before it is stopped; no clip of a store comes near the default."""
+    held_frames_mb: float = DEFAULT_MB
+    """Of decoded frames that a run keeps for its later stages; a job on Batch is given more
+    (`gpu_steps.py`)."""
     host_prices: Mapping[str, float] = field(default_factory=dict)
     """USD per hour of a host of Batch, by "type/spot" and "type/on-demand", in place of the launcher's."""
     cloud: Cloud = field(default_factory=Cloud)
@@ -49,8 +53,8 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
-        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, SENTINEL_STEP_TIME_LIMIT (s), SENTINEL_HOST_PRICES
-        (type/purchase=USD, ...), DATABASE_URL, and those that `Cloud` names.
+        SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, SENTINEL_STEP_TIME_LIMIT (s), SENTINEL_HELD_FRAMES_MB,
+        SENTINEL_HOST_PRICES (type/purchase=USD, ...), DATABASE_URL, and those that `Cloud` names.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -67,6 +71,7 @@ class Settings:
             accept_truncated=_choice(env, "SENTINEL_ACCEPT_TRUNCATED", ("0", "1"), "0") == "1",
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
             step_time_limit_s=_seconds(env, "SENTINEL_STEP_TIME_LIMIT", 4 * 3600.0),
+            held_frames_mb=max(0.0, _number(env, "SENTINEL_HELD_FRAMES_MB", DEFAULT_MB)),
             host_prices=_prices(env, "SENTINEL_HOST_PRICES"),
             cloud=Cloud.from_env(env),
         )

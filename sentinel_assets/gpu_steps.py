@@ -21,6 +21,9 @@ from sentinel_assets.wiring import acting_on_errors, announce
 
 NAME_PREFIX = "sentinel"
 
+JOB_HELD_FRAMES_MB = 1024
+"""Five minutes of full HD with somebody in each frame; a job has 15 GiB."""
+
 _CODE = ["sentinel_assets", "resources", "batch_step"]
 
 
@@ -81,6 +84,7 @@ def job_environment(settings: Settings) -> dict[str, str]:
         "SENTINEL_SAMPLE_RATE": str(settings.sample_rate_hz),
         "SENTINEL_SHOW_FACES": str(int(settings.show_faces)),
         "SENTINEL_ACCEPT_TRUNCATED": str(int(settings.accept_truncated)),
+        "SENTINEL_HELD_FRAMES_MB": os.environ.get("SENTINEL_HELD_FRAMES_MB") or str(JOB_HELD_FRAMES_MB),
     }
 
 

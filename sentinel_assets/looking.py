@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.parameters import sampling
 from sentinel_assets.vision.adaptive import AdaptiveSampling
 from sentinel_assets.vision.adaptive_detections import detect_adaptively
 from sentinel_assets.vision.detections import DetectionParameters, detect_people
 from sentinel_assets.vision.frames import Clip, sample_frames
+from sentinel_assets.vision.held_frames import HELD
 
 
 def people_in(
@@ -24,6 +26,7 @@ def people_in(
 ) -> pd.DataFrame:
     """The DETECTIONS table of the video."""
     chosen = sampling()
+    HELD.bound_bytes = int(Settings.from_env().held_frames_mb * 2**20)
     detector, face_detector, parameters = models.detector(), models.face_detector(), DetectionParameters()
     if isinstance(chosen, AdaptiveSampling):
         return detect_adaptively(

@@ -146,7 +146,7 @@ class StageRun:
     def progress(self, fraction: float) -> None:
         """`fraction` of this stage is done, [0, 1]."""
         first, last = PROGRESS[self.name]
-        self.log.progress(self.partition, self.context.run_id, first + (last - first) * fraction, self.name)
+        self.log.progress(self.partition, self.context.run.run_id, first + (last - first) * fraction, self.name)
 
     def warn(self, text: str) -> None:
         """Something about this video that a person should know, though the analysis goes on."""

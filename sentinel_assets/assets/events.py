@@ -52,7 +52,7 @@ def events(
                 beside[other] = dict(zip(sentences, found, strict=True))
         published = analysis_log.publish(
             run.partition,
-            context.run_id,
+            context.run.run_id,
             table,
             recipes={**made, "events": recipe("events").digest},
             content=run.content,

@@ -202,6 +202,8 @@ def _sight(
     sources: tuple[str, str],
 ) -> Sight:
     faces, face_of = assign_faces(persons, found, parameters.same_face)
+    if len(persons):
+        frame.keep()
     moment = Moment(frame.sample, frame.time_s, frame.width, frame.height)
     return Sight(moment, persons, _appearances(frame, persons), faces, face_of, sources)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentinel_assets.vision.errors import FootageDamaged
 from sentinel_assets.vision.gop import AtRate, AtTimes
+from sentinel_assets.vision.held_frames import HELD
 from sentinel_assets.vision.protocols import Image
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ class Frame:
     `width` and `height` are those of the upright picture, px. All images are (H, W, 3) uint8 RGB.
     """
 
-    def __init__(self, sample: int, time_s: float, picture: Any) -> None:
+    def __init__(self, sample: int, time_s: float, picture: Any, path: Path | None = None) -> None:
+        """`path`: of the file that it is from, by which it may be kept."""
         from sentinel_assets.vision.pixels import quarter_turns
 
+        self._path = path
         self.sample = sample
         self.time_s = time_s
         self._picture = picture
@@ -70,6 +73,11 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"Frame(sample={self.sample}, time_s={self.time_s:.3f}, {self.width}x{self.height})"
+
+    def keep(self) -> None:
+        """Later stages of this process will want it again (`held_frames.py`)."""
+        if self._path is not None:
+            HELD.keep(self._path, self.time_s, self._picture)
 
     @cached_property
     def image(self) -> Image:
@@ -144,17 +152,15 @@ def sample_frames(
         raise ValueError(f"rate_hz is {rate_hz}, expected a positive number")
     chosen = decoding.chosen_frames(path, lambda base: AtRate(rate_hz, base), on_damage=on_damage, work=work)
     for sample, one in enumerate(chosen):
-        yield Frame(sample, one.time_s, one.picture)
+        yield Frame(sample, one.time_s, one.picture, path)
 
 
 def frames_at(path: Path, times_s: Sequence[float], *, work: DecodeWork | None = None) -> Iterator[Frame]:
-    """The frames at exactly these times (as `sample_frames` gave them), ascending.
+    """The frames at exactly these times (as `sample_frames` gave them), ascending; those that are kept are not decoded.
 
     `Frame.sample` is the index in `times_s`. Raises FootageDamaged where the file has no frame at one of the times: it
     is not the file that was sampled.
     """
-    from sentinel_assets.vision import decoding
-
     times = [float(time_s) for time_s in times_s]
     if any(later < earlier for earlier, later in pairwise(times)):
         raise ValueError("times_s must ascend")
@@ -162,14 +168,25 @@ def frames_at(path: Path, times_s: Sequence[float], *, work: DecodeWork | None =
         return
     if not (times[0] >= 0 and math.isfinite(times[-1])):
         raise ValueError("times_s must be finite and not negative")
+    kept = [HELD.find(path, time_s) for time_s in times]
+    decoded = _decoded_at(path, [t for t, picture in zip(times, kept, strict=True) if picture is None], work)
+    for index, (time_s, picture) in enumerate(zip(times, kept, strict=True)):
+        yield Frame(index, *((time_s, picture) if picture is not None else next(decoded)))
+
+
+def _decoded_at(path: Path, times: Sequence[float], work: DecodeWork | None) -> Iterator[tuple[float, Any]]:
+    from sentinel_assets.vision import decoding
+
+    if not times:
+        return
     given = 0
     chosen = decoding.chosen_frames(path, lambda base: AtTimes(times, base), on_damage=lambda _: None, work=work)
     for one in chosen:
         for _ in range(one.samples):
             if abs(one.time_s - times[given]) > AtTimes.TOLERANCE_S:
                 raise _no_frame_at(path, times[given])
-            yield Frame(given, one.time_s, one.picture)
             given += 1
+            yield one.time_s, one.picture
     if given < len(times):
         raise _no_frame_at(path, times[given])
 
