@@ -46,7 +46,7 @@ class Stage:
     parameters: tuple[Callable[[], Any], ...] = ()
 
 
-_READING = ("frames", "gop", "decoding", "containers", "pixels")
+_READING = ("frames", "held_frames", "gop", "decoding", "containers", "pixels")
 _PUBLISHED = ("models.batches", "models.checkpoints", "models.conversions")
 """How checkpoints that others published are read and run."""
 

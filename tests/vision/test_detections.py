@@ -89,6 +89,9 @@ class Still:
     def height(self) -> int:
         return int(self.image.shape[0])
 
+    def keep(self) -> None:
+        pass
+
     def resized(self, long_side: int) -> Image:
         factor = -(-max(self.image.shape) // long_side)
         return np.ascontiguousarray(self.image[::factor, ::factor])
