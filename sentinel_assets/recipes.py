@@ -52,7 +52,7 @@ _PUBLISHED = ("models.batches", "models.checkpoints", "models.conversions")
 
 STAGES: Mapping[str, Stage] = {
     "detections": Stage(
-        revision=1,
+        revision=2,
         modules=(
             *_READING,
             "suitability",

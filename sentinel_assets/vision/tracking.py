@@ -124,8 +124,9 @@ class Tracker:
         for track, index in self._assign(time_s, found, looks, original):
             self._follow(track, time_s, found[index], None if looks is None else looks[index])
             ids[index] = track.id
-        # Originals before their copies; within both from left to right.
-        for index in sorted(range(len(found)), key=lambda i: (original[i] != i, found[i, 0], found[i, 1])):
+        parts = [any(_area(box) < _area(b) and self._overlap_as_one(box, b) for b in found) for box in found]
+        # Originals before their copies and a whole before its parts; else from left to right.
+        for index in sorted(range(len(found)), key=lambda i: (original[i] != i, parts[i], found[i, 0], found[i, 1])):
             if not ids[index]:
                 other = self._same_person(index, found, ids, original)
                 ids[index] = ids[other] if other is not None else self._begin(time_s, found[index], looks, index)
@@ -236,17 +237,16 @@ class Tracker:
 
     def _same_person(self, index: int, found: Vector, ids: Ids, original: NDArray[np.intp]) -> int | None:
         """A box with an id that shows the same person: a near copy; or one is part of the other, as head and trunk."""
-        p = self.parameters
         copies = np.flatnonzero((original == original[index]) & (ids > 0))
         if len(copies):
             return int(copies[0])
-        box = found[index]
-        for other in np.flatnonzero(ids):
-            whole = found[other]
-            inside = _intersection(box, whole) / max(min(_area(box), _area(whole)), 1e-9)
-            if inside >= p.part_containment and abs(box[1] - whole[1]) <= p.part_top * _extent(whole):
-                return int(other)
-        return None
+        return next((int(i) for i in np.flatnonzero(ids) if self._overlap_as_one(found[index], found[i])), None)
+
+    def _overlap_as_one(self, box: Vector, other: Vector) -> bool:
+        """Whether one of them may be a part of the person that the other shows."""
+        inside = _intersection(box, other) / max(min(_area(box), _area(other)), 1e-9)
+        level = abs(box[1] - other[1]) <= self.parameters.part_top * _extent(other)
+        return bool(inside >= self.parameters.part_containment and level)
 
 
 def _extent(box: Vector) -> float:
