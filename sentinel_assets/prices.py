@@ -5,9 +5,13 @@ through the latest materializations of a stage, by length of footage and seconds
 and a positive slope goes through them, the time goes with the length alone (the *ratio* of seconds to seconds of
 footage) or with the number of videos alone (their *mean*). Where they are too few, or too much alike in length, to tell
 these two apart, the estimate lies midway, and both within its margin. Only
-runs that computed count, not those that took a kept result. Where at least three by today's recipe are there (a canary
-gives them) only these count; else those of any recipe, and `by_recipe_of_today` is false. The uncertainty is that of
-the line, ratio or mean, and that of a sum of as many single videos, at about 95 %.
+runs that computed count, not those that took a kept result. Where at least three outputs are there that are up to date
+(a canary gives them), only these count; else those of any recipe, and `by_recipe_of_today` is false. The uncertainty is
+that of the line, ratio or mean, and that of a sum of as many single videos, at about 95 %.
+
+Videos of a length differ by who is in them, and a canary of the newest is seldom like the rest. So where videos that
+were made again and those that are to be both have an earlier output, the line goes through what each took now and what
+it took before, and is asked for what the rest took before, of which some are looked at.
 Money is that of rented hosts: `cost_usd`, which the step launcher writes where the host has a price. A stage that ran
 without a job, beside Dagster itself, cost no more than there being a Dagster.
 Nothing measured, or too little, is *unknown*, never a guess.
@@ -16,14 +20,17 @@ Nothing measured, or too little, is *unknown*, never a guess.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
 from sentinel_assets.recipes import made_by
 
 SAMPLE = 60  # materializations looked at for each asset: each holds pictures, and is read whole
+_LOOKED_AT = 30  # videos of which it is asked what they took before, of those made again and of those to be redone
+_OUTPUTS_EACH = 3  # of each of these, at most about
 _ALIKE = 0.01  # variance of lengths to their mean squared, below which they say nothing of how time grows with length
 _ENOUGH = 3  # of one recipe, or none: from two no spread can be told
 
@@ -36,6 +43,10 @@ class Measure:
     footage_s: float
     seconds: float
     usd: float | None
+    is_fresh: bool = True
+    """Not out of date by its inputs either."""
+    before_s: float | None = None
+    """Seconds that the output before this one took, of the same video."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +77,12 @@ class Price:
     by_recipe_of_today: bool
 
 
-def price(measures: Sequence[Measure], current: str, footage: Sequence[float | None]) -> Price:
-    """`footage`: seconds of each video to be redone; one of unknown length counts as the mean of the others."""
-    own = [m for m in measures if m.recipe == current]
+def price(
+    measures: Sequence[Measure], current: str, footage: Sequence[float | None], before: Sequence[float] = ()
+) -> Price:
+    """`footage`: seconds of each video to be redone; one of unknown length counts as the mean of the others. `before`:
+    what some of these took when they were made last."""
+    own = [m for m in measures if m.recipe == current and m.is_fresh]
     chosen, of_today = (own, True) if len(own) >= _ENOUGH else (list(measures), False)
     known = [s for s in footage if s is not None]
     mean = sum(known) / len(known) if known else None
@@ -78,42 +92,51 @@ def price(measures: Sequence[Measure], current: str, footage: Sequence[float | N
         return Price(0, 0.0, Estimate(0, 0), Estimate(0, 0), len(chosen), of_today)
     if mean is None or len(chosen) < _ENOUGH:
         return Price(len(footage), total, None, None, len(chosen), of_today)
-    priced = [m for m in chosen if m.usd is not None]
-    return Price(
-        len(footage),
-        total,
-        _predicted([(m.footage_s, m.seconds) for m in chosen], len(footage), total),
-        _predicted([(m.footage_s, m.usd or 0.0) for m in priced], len(footage), total)
-        if len(priced) >= _ENOUGH
-        else None,
-        len(chosen),
-        of_today,
-    )
+    again = [m for m in chosen if m.before_s] if of_today and len(before) > _ENOUGH else []
+
+    def predicted(of: Callable[[Measure], float | None]) -> Estimate | None:
+        by_before = [(m.before_s or 0.0, cost) for m in again if (cost := of(m)) is not None]
+        if len(by_before) > _ENOUGH:
+            return _predicted(by_before, len(footage), _sum_of(before, len(footage)))
+        by_length = [(m.footage_s, cost) for m in chosen if (cost := of(m)) is not None]
+        return _predicted(by_length, len(footage), Estimate(total, 0.0)) if len(by_length) >= _ENOUGH else None
+
+    seconds, usd = predicted(lambda m: m.seconds), predicted(lambda m: m.usd)
+    return Price(len(footage), total, seconds, usd, len(chosen), of_today)
 
 
-def _predicted(pairs: Sequence[tuple[float, float]], videos: int, total: float) -> Estimate:
-    """Of `videos` of together `total` seconds, from pairs of footage and what it took.
+def _sum_of(sample: Sequence[float], count: int) -> Estimate:
+    """Of `count` values, of which a sample is known."""
+    n, mean = len(sample), math.fsum(sample) / len(sample)
+    variance = math.fsum((x - mean) ** 2 for x in sample) / (n - 1)
+    unknown = max(0.0, 1 - n / count)
+    return Estimate(mean * count, _student(n - 1) * count * math.sqrt(variance / n * unknown))
+
+
+def _predicted(pairs: Sequence[tuple[float, float]], videos: int, sizes: Estimate) -> Estimate:
+    """Of `videos` of together that size, from pairs of size and what it took; sizes are seconds, of footage or before.
 
     A line by weighted least squares, with the variance of a sum of predictions; see e.g. Draper and Smith, Applied
     Regression Analysis, chapters 1 and 9. The variance of a video is taken to grow with its length, as that of the sum
     of what its seconds take; so it is for the ratio.
     """
-    n = len(pairs)
+    n, total = len(pairs), sizes.value
     weight = math.fsum(1 / x for x, _ in pairs)
     mean_x, mean_y = n / weight, math.fsum(y / x for x, y in pairs) / weight
     spread = math.fsum((x - mean_x) ** 2 / x for x, _ in pairs)
-    by_length, by_number = _ratio(pairs, videos, total), _ratio([(1.0, y) for _, y in pairs], videos, videos)
+    by_size, by_number = _ratio(pairs, videos, sizes), _ratio([(1.0, y) for _, y in pairs], videos, Estimate(videos, 0))
     if n <= _ENOUGH or spread < _ALIKE * mean_x**2 * weight:
-        return _between(by_length, by_number)
+        return _between(by_size, by_number)
     slope = math.fsum((x - mean_x) * (y - mean_y) / x for x, y in pairs) / spread
     start = mean_y - slope * mean_x
     if slope <= 0:
         return by_number
     if start <= 0:
-        return by_length
+        return by_size
     variance = math.fsum((y - start - slope * x) ** 2 / x for x, y in pairs) / (n - 2)
     of_the_sum = total + videos**2 / weight + (total - videos * mean_x) ** 2 / spread
-    return Estimate(start * videos + slope * total, _student(n - 2) * math.sqrt(variance * of_the_sum))
+    margin = math.hypot(_student(n - 2) * math.sqrt(variance * of_the_sum), slope * sizes.margin)
+    return Estimate(start * videos + slope * total, margin)
 
 
 def _between(one: Estimate, other: Estimate) -> Estimate:
@@ -126,22 +149,53 @@ def _student(degrees: int) -> float:
     return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
-def _ratio(pairs: Sequence[tuple[float, float]], videos: int, total: float) -> Estimate:
-    """The ratio estimator of survey sampling, times `total`; see e.g. Cochran, Sampling Techniques, chapter 6."""
-    n, footage = len(pairs), math.fsum(x for x, _ in pairs)
-    ratio = math.fsum(y for _, y in pairs) / footage
+def _ratio(pairs: Sequence[tuple[float, float]], videos: int, sizes: Estimate) -> Estimate:
+    """The ratio estimator of survey sampling, times the size; see e.g. Cochran, Sampling Techniques, chapter 6."""
+    n, size = len(pairs), math.fsum(x for x, _ in pairs)
+    ratio = math.fsum(y for _, y in pairs) / size
     variance = math.fsum((y - ratio * x) ** 2 for x, y in pairs) / (n - 1)
-    of_the_ratio = total * math.sqrt(variance / n) / (footage / n)
+    of_the_ratio = sizes.value * math.sqrt(variance / n) / (size / n)
     of_the_sum = math.sqrt(variance * videos)
-    return Estimate(ratio * total, 2 * math.hypot(of_the_ratio, of_the_sum))
+    return Estimate(ratio * sizes.value, math.hypot(2 * of_the_ratio, 2 * of_the_sum, ratio * sizes.margin))
 
 
-def read_measures(
-    instance: dg.DagsterInstance, asset: str, footage_s: Mapping[str, float], *, sample: int = SAMPLE
-) -> list[Measure]:
-    """From the latest materializations of the asset, of videos whose length is known."""
-    found = []
-    for record in instance.fetch_materializations(dg.AssetKey(asset), limit=sample).records:
+@dataclass(frozen=True)
+class History:
+    """What a stage took: the measures of its latest outputs, and seconds of some of those that are to be redone."""
+
+    measures: Sequence[Measure] = ()
+    before: Sequence[float] = ()
+
+    def price(self, current: str, footage: Sequence[float | None]) -> Price:
+        return price(self.measures, current, footage, self.before)
+
+
+def read_history(
+    instance: dg.DagsterInstance, asset: str, footage_s: Mapping[str, float], redo: Collection[str]
+) -> History:
+    """From the latest materializations of the asset, of videos whose length is known. `redo`: those out of date."""
+    key, stale = dg.AssetKey(asset), frozenset(redo)
+    latest: dict[str, Measure] = {}
+    for partition, measure in _computed(instance.fetch_materializations(key, limit=SAMPLE).records, footage_s):
+        latest.setdefault(partition, replace(measure, is_fresh=partition not in stale))
+    fresh = [partition for partition, measure in latest.items() if measure.is_fresh][:_LOOKED_AT]
+    chosen = random.Random(0).sample(sorted(stale), min(len(stale), _LOOKED_AT))  # noqa: S311 - the same at each look
+    if len(fresh) <= _ENOUGH or len(chosen) <= _ENOUGH:
+        return History(list(latest.values()))
+    wanted = dg.AssetRecordsFilter(key, asset_partitions=[*fresh, *chosen])
+    records = instance.fetch_materializations(wanted, limit=_OUTPUTS_EACH * (len(fresh) + len(chosen))).records
+    took: dict[str, list[float]] = {}
+    for partition, measure in _computed(records, footage_s):
+        took.setdefault(partition, []).append(measure.seconds)
+    for partition in fresh:
+        if len(took.get(partition, ())) > 1:
+            latest[partition] = replace(latest[partition], before_s=took[partition][1])
+    return History(list(latest.values()), [took[partition][0] for partition in chosen if partition in took])
+
+
+def _computed(records: Iterable[dg.EventLogRecord], footage_s: Mapping[str, float]) -> Iterator[tuple[str, Measure]]:
+    """Partition and measure of each materialization that computed something, in their order."""
+    for record in records:
         event = record.asset_materialization
         if event is None or event.partition is None or not footage_s.get(event.partition):
             continue
@@ -151,12 +205,12 @@ def read_measures(
             continue
         # A step without a job ran beside Dagster itself, on a host that is there anyway.
         usd = values.get("cost_usd") if "host_s" in values else 0.0
-        found.append(
+        yield (
+            event.partition,
             Measure(
                 made_by((event.tags or {}).get("dagster/data_version", "")),
                 footage_s[event.partition],
                 float(seconds),
                 float(usd) if isinstance(usd, int | float) else None,
-            )
+            ),
         )
-    return found

@@ -103,7 +103,7 @@ STAGES: Mapping[str, Stage] = {
         parameters=(PoseParameters,),
     ),
     "behaviors": Stage(
-        revision=2,
+        revision=3,
         modules=(
             "behaviors",
             "behavior_parameters",
@@ -122,6 +122,8 @@ STAGES: Mapping[str, Stage] = {
             "presence",
             "alarms",
             "sights",
+            "facts",
+            "orientation",
             "interest",
         ),
         parameters=(BehaviorParameters,),

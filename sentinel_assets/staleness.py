@@ -14,7 +14,7 @@ from resources.warehouse import Warehouse
 from sentinel_assets.filming import filming_digests
 from sentinel_assets.fleet import Fleet, read_fleet
 from sentinel_assets.freshness import DEPENDENCIES, Reason, digests
-from sentinel_assets.prices import Estimate, Price, price, read_measures
+from sentinel_assets.prices import Estimate, History, Price, read_history
 from sentinel_assets.recipes import recipe
 
 _INGREDIENTS = {"models": "model", "parameters": "parameters", "revision": "code"}
@@ -49,7 +49,7 @@ def states(instance: dg.DagsterInstance, warehouse: Warehouse, fleet: Fleet) -> 
     found = []
     for asset in DEPENDENCIES:
         stale = fleet.to_redo(asset)
-        measures = read_measures(instance, asset, footage) if stale else []
+        history = read_history(instance, asset, footage, stale) if stale else History()
         current = fleet.current[asset]
         found.append(
             AssetState(
@@ -60,7 +60,7 @@ def states(instance: dg.DagsterInstance, warehouse: Warehouse, fleet: Fleet) -> 
                 missing=len(fleet.missing(asset)),
                 failed=len(fleet.failed[asset]),
                 why=_causes(fleet, asset, old[asset], known),
-                price=price(measures, current, [footage.get(p) for p in stale]),
+                price=history.price(current, [footage.get(p) for p in stale]),
             )
         )
     return found

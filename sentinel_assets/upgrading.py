@@ -14,7 +14,7 @@ from sentinel_assets.filming import filming_digests
 from sentinel_assets.fleet import read_fleet
 from sentinel_assets.freshness import digests
 from sentinel_assets.planning import Plan, affordable, footage_of, plan
-from sentinel_assets.prices import Estimate, Measure, Price, price, read_measures
+from sentinel_assets.prices import Estimate, History, Price, read_history
 from sentinel_assets.vision.errors import SentinelError
 
 
@@ -90,7 +90,7 @@ def _offer(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> 
     fleet = read_fleet(instance, current, filming_digests(warehouse.addresses()))
     whole = plan(fleet, order.asset, missing=order.missing, without=being_redone(instance))
     footage = warehouse.durations_s()
-    measures = {asset: read_measures(instance, asset, footage) for asset in whole.by_asset()}
+    history = {asset: read_history(instance, asset, footage, redo) for asset, redo in whole.by_asset().items()}
     chosen = whole
     if order.sample:
         chosen = chosen.only({warehouse.find_video(name).partition_key for name in order.sample})
@@ -98,8 +98,8 @@ def _offer(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> 
         chosen = chosen.first(order.canary)
     asked = len(chosen.work)
     if order.budget is not None:
-        chosen = _within(chosen, order.budget, measures, current, footage)
-    return Offer(chosen, len(whole.work), asked, _prices(chosen, measures, current, footage))
+        chosen = _within(chosen, order.budget, history, current, footage)
+    return Offer(chosen, len(whole.work), asked, _prices(chosen, history, current, footage))
 
 
 def _begun(instance: dg.DagsterInstance, offer: Offer, order: Order) -> Offer:
@@ -115,25 +115,25 @@ def _begun(instance: dg.DagsterInstance, offer: Offer, order: Order) -> Offer:
 
 
 def _prices(
-    chosen: Plan, measures: Mapping[str, list[Measure]], current: Mapping[str, str], footage: Mapping[str, float]
+    chosen: Plan, history: Mapping[str, History], current: Mapping[str, str], footage: Mapping[str, float]
 ) -> dict[str, Price]:
     lengths = footage_of(chosen, footage)
-    return {asset: price(measures[asset], current[asset], lengths[asset]) for asset in lengths}
+    return {asset: history[asset].price(current[asset], lengths[asset]) for asset in lengths}
 
 
 def _within(
     whole: Plan,
     budget: float,
-    measures: Mapping[str, list[Measure]],
+    history: Mapping[str, History],
     current: Mapping[str, str],
     footage: Mapping[str, float],
 ) -> Plan:
     """By the upper end of the estimate, so that the budget is not exceeded where the estimate holds."""
 
     def cost(part: Plan) -> float:
-        total = _sum([one.usd for one in _prices(part, measures, current, footage).values()])
+        total = _sum([one.usd for one in _prices(part, history, current, footage).values()])
         if total is None:
-            unknown = [a for a, one in _prices(part, measures, current, footage).items() if one.usd is None]
+            unknown = [a for a, one in _prices(part, history, current, footage).items() if one.usd is None]
             raise SentinelError(
                 f"nobody has measured what {' and '.join(unknown)} costs, so no budget can be kept",
                 where=f"upgrade {whole.upgrade}",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import numpy as np
 import pytest
 
-from sentinel_assets.prices import Estimate, Measure, price
+from sentinel_assets.prices import Estimate, Measure, price, read_history
 
 
 def measures(recipe: str, *seconds: float, usd: float | None = None) -> list[Measure]:
@@ -124,3 +125,70 @@ def test_a_canary_prices_two_thousand_videos(canary: int) -> None:
         assert found is not None
         within += abs(found.value / seconds[canary:].sum() - 1) <= 0.15
     assert within >= 180, within
+
+
+def test_a_canary_of_quiet_videos_does_not_price_busy_ones_as_quiet() -> None:
+    """The newest videos show one person, the rest four: of one length, and three times the work. What they took before
+    tells that."""
+    rng, within, without = np.random.default_rng(5), 0, 0
+    for _ in range(100):
+        lengths = rng.uniform(30, 300, 500)
+        work = lengths * np.where(np.arange(500) < 20, 0.1, 0.3) * rng.gamma(20, 1 / 20, 500)
+        before, now = 2 + work, 5 + 1.8 * work * rng.gamma(50, 1 / 50, 500)
+        canary = [
+            Measure("r", length, took, None, before_s=old)
+            for length, took, old in zip(lengths[:20], now[:20], before[:20], strict=True)
+        ]
+        rest = lengths[20:].tolist()
+        found = price(canary, "r", rest, before[rng.choice(np.arange(20, 500), 30, replace=False)].tolist()).seconds
+        by_length = price(canary, "r", rest).seconds
+        assert found is not None
+        assert by_length is not None
+        within += abs(found.value / now[20:].sum() - 1) <= 0.2
+        without += abs(by_length.value / now[20:].sum() - 1) <= 0.2
+    assert within >= 85
+    assert without == 0
+
+
+def test_what_is_out_of_date_by_its_inputs_is_not_taken_for_a_canary() -> None:
+    """By today's recipe, but from half as many frames as there are now."""
+    old = [Measure("now", x, x / 10, None, is_fresh=False) for x in (30.0, 60.0, 90.0, 120.0)]
+    canary = [Measure("now", x, x / 5, None) for x in (30.0, 60.0, 90.0, 120.0)]
+    found = price(old + canary, "now", [60.0])
+    assert found.seconds == Estimate(pytest.approx(12.0), pytest.approx(0.0, abs=1e-6))
+    assert found.by_recipe_of_today
+    assert not price(old, "now", [60.0]).by_recipe_of_today
+
+
+def test_history_pairs_what_a_video_took_with_what_it_took_before() -> None:
+    """Eight videos analysed; a canary of the four newest was redone, one of them from a kept result."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("videos", [str(n) for n in range(1, 9)])
+
+        def made(video: int, recipe: str, seconds: float, kept: bool = False) -> None:
+            metadata = {"host_s": seconds, "cost_usd": seconds / 100, "taken from before": kept}
+            tags = {"dagster/data_version": f"{recipe}-c-i"}
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization("poses", partition=str(video), metadata=metadata, tags=tags)
+            )
+
+        for video in range(1, 9):
+            made(video, "old", 10.0 + video)
+        for video in range(4, 9):
+            made(video, "new", 30.0 + video, kept=video == 8)
+        footage = {str(n): 60.0 + n for n in range(1, 9)}
+        history = read_history(instance, "poses", footage, redo=["1", "2", "3"])
+        fresh = {m.footage_s - 60: m for m in history.measures if m.is_fresh}
+        assert {n: (m.seconds, m.recipe) for n, m in fresh.items()} == {
+            **{float(n): (30.0 + n, "new") for n in (4, 5, 6, 7)},
+            8.0: (18.0, "old"),  # of what was taken from before it is not known what it would have taken
+        }
+        assert all(m.before_s is None for m in history.measures)  # three to be redone are too few to look at
+        assert not [m for m in history.measures if m.is_fresh and m.footage_s < 64]
+        paired = read_history(instance, "poses", footage, redo=["1", "2", "3", "4"])
+        assert {m.footage_s - 60: m.before_s for m in paired.measures if m.is_fresh and m.recipe == "new"} == {
+            5.0: 15.0,
+            6.0: 16.0,
+            7.0: 17.0,
+        }
+        assert sorted(paired.before) == [11.0, 12.0, 13.0, 34.0]

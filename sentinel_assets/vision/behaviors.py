@@ -16,10 +16,12 @@ from sentinel_assets.vision.anomalies import find_anomalies
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
 from sentinel_assets.vision.cameras import Camera
 from sentinel_assets.vision.encounters import find_violence
+from sentinel_assets.vision.facts import FactParameters, facing_around
 from sentinel_assets.vision.falls import judge_lying
 from sentinel_assets.vision.features import TrackFeatures, measure
 from sentinel_assets.vision.findings import Finding
 from sentinel_assets.vision.gestures import find_picking, find_theft
+from sentinel_assets.vision.orientation import on_plan
 from sentinel_assets.vision.postures import Stretch, looks_of, timeline
 from sentinel_assets.vision.presence import find_presence
 from sentinel_assets.vision.sights import with_sights
@@ -53,13 +55,24 @@ def recognise_behaviors(
     findings += _merged(find_violence(tracks, p), p)
     if camera is not None:
         findings = cooled_down([*findings, *find_presence(tracks, p, camera, recorded_at)], p)
-        findings = [replace(f, camera=camera.name) for f in findings]
+        findings = [_on_plan(replace(f, camera=camera.name), poses, camera) for f in findings]
     findings = [replace(f, confidence=min(f.confidence, p.highest_confidence)) for f in findings]
     findings.sort(key=lambda f: (f.start_s, f.track, f.behavior, f.end_s, f.other_track or 0, f.rule))
     by_number = {track.track: track for track in tracks}
     frame = BEHAVIORS_TABLE.frame([with_sights(finding, by_number).row() for finding in findings])
     frame["other_track"] = frame["other_track"].astype("Int32")
     return frame
+
+
+def _on_plan(finding: Finding, poses: pd.DataFrame, camera: Camera) -> Finding:
+    """With the direction that the person faced on the store's plan, where both that and the camera's are known."""
+    if camera.yaw_deg is None:
+        return finding
+    facing = facing_around(poses[poses["track"] == finding.track], finding.peak_s, FactParameters())
+    if facing.degrees is None:
+        return finding
+    degrees = round(on_plan(facing.degrees, camera_yaw=camera.yaw_deg), 1) % 360
+    return replace(finding, values={**finding.values, "facing_on_plan_deg": degrees})
 
 
 def _of_one(track: TrackFeatures, parameters: BehaviorParameters, camera: Camera | None) -> list[Finding]:

@@ -171,3 +171,9 @@ def in_shop_frame(
         ray = -math.degrees(math.atan2(column - width / 2, focal))
     turned = (degrees + camera_yaw + ray) % 360.0
     return 0.0 if turned >= 360.0 else turned
+
+
+def on_plan(degrees: float, *, camera_yaw: float) -> float:
+    """A direction relative to the camera as one on the store's plan, degrees in [0, 360), clockwise from its top, as is
+    `camera_yaw`, where the camera looks."""
+    return (360.0 - in_shop_frame(degrees, camera_yaw=-camera_yaw)) % 360.0

@@ -63,6 +63,13 @@ def test_a_reach_that_ends_at_no_shelf_is_no_picking(rate_hz: float) -> None:
     assert "picking" not in set(find((REACHES,), 9, rate_hz, camera=camera(behind))["behavior"])
 
 
+@pytest.mark.parametrize(("yaw", "expected"), [(0.0, 90), (90.0, 180), (300.0, 30), (None, None)])
+def test_where_a_camera_looks_tells_where_a_person_faces_on_the_plan(yaw: float | None, expected: float | None) -> None:
+    """To the right of the picture is a quarter turn on from where the camera looks."""
+    found = evidence(find((REACHES,), 9, 5.0, camera=camera(SHELF, yaw_deg=yaw)), "picking")["values"]
+    assert found.get("facing_on_plan_deg") == (None if expected is None else pytest.approx(expected, abs=15))
+
+
 def hides(path: tuple[tuple[float, float, float], ...]) -> Actor:
     """Reaches, puts the hand to the hip until 9 s, and is where the path says."""
     steps = [Act(0, "standing"), Act(3, "reaching", 0.5), Act(4.2, "concealing", 0.5), Act(9, "walking", 0.5)]
