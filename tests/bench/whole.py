@@ -208,22 +208,24 @@ def ours(path: str, database_url: str) -> dict[str, Any]:
     from sentinel_assets.vision.embeddings import embed_descriptions
     from sentinel_assets.vision.events import assemble_events
     from sentinel_assets.vision.frames import probe, sample_frames
+    from sentinel_assets.vision.held_frames import HELD
     from sentinel_assets.vision.poses import estimate_poses
 
     meter = Meter()
     models = Models(meter)
     clip = Path(path)
-    with meter.stage("detect"):
-        frames = meter.each("decode", sample_frames(clip, 1.0))
-        found = detect_people(frames, probe(clip), detector=models.detector, face_detector=None)
-    with meter.stage("age and gender"):
-        people = estimate_demographics(clip, found, attribute_model=models.attributes)
-    with meter.stage("orientation"):
-        poses = estimate_poses(clip, found, pose_models=[models.orientation])
-    with meter.stage("behaviors"):
-        acts = recognise_behaviors(found, poses, parameters=BehaviorParameters())
-    with meter.stage("describe"):
-        sentences = describe_events(acts, people, poses, describer=models.describer, path=clip, detections=found)
+    with HELD.known_as(clip, "its content"):  # as `Footage.local_copy` has it
+        with meter.stage("detect"):
+            frames = meter.each("decode", sample_frames(clip, 1.0))
+            found = detect_people(frames, probe(clip), detector=models.detector, face_detector=None)
+        with meter.stage("age and gender"):
+            people = estimate_demographics(clip, found, attribute_model=models.attributes)
+        with meter.stage("orientation"):
+            poses = estimate_poses(clip, found, pose_models=[models.orientation])
+        with meter.stage("behaviors"):
+            acts = recognise_behaviors(found, poses, parameters=BehaviorParameters())
+        with meter.stage("describe"):
+            sentences = describe_events(acts, people, poses, describer=models.describer, path=clip, detections=found)
     with meter.stage("embed"):
         vectors = embed_descriptions(sentences, encoder=models.encoder)
     with meter.stage("store"):
