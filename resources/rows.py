@@ -56,7 +56,7 @@ class EventBatch:
         own = {
             "video_id": video_id,
             "recipe": self.recipes["events"],
-            "recipes": Jsonb(dict(self.recipes)),
+            "recipes": Jsonb(json.dumps(dict(self.recipes)), dumps=str),
             "embedding_recipe": self.recipes["embeddings"],
         }
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
@@ -74,14 +74,17 @@ def _row(event: dict[str, Any], dimension: int) -> dict[str, Any]:
     for name, value in event.items():
         if isinstance(value, str) and "\0" in value:
             raise TableError(f"{name} holds a NUL character", where=where)
-    return {**event, "embedding": vector, **{name: Jsonb(_json(event[name], name, where)) for name in _JSON_COLUMNS}}
+    return {**event, "embedding": vector, **{name: _json(event[name], name, where) for name in _JSON_COLUMNS}}
 
 
-def _json(text: str, name: str, where: str) -> Any:
+def _json(text: str, name: str, where: str) -> Jsonb:
+    """The text as it is, once it is known to be JSON."""
+
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        json.loads(text, parse_constant=refuse)
     except ValueError as error:
         raise TableError(f"{name} is not JSON: {error}", where=where) from error
+    return Jsonb(text, dumps=str)
