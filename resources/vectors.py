@@ -90,6 +90,10 @@ class VectorSpaces:
 
         self._database.run(write)
 
+    def dimension(self, recipe: str) -> int:
+        """How many numbers vectors of this recipe have."""
+        return self._database.run(lambda connection: dimension_of(connection, recipe))
+
     def unsaid(self, partition_key: str, sentences: Sequence[str], recipe: str) -> dict[str, list[str]]:
         """Of a video that is about to be published with this recipe: for the recipe that search uses, and for the one
         that it may be switched back to, the sentences of which there is no vector; without those that lack none."""

@@ -10,14 +10,15 @@ import pandas as pd
 from resources.provided import AnalysisLog, WarehouseResource
 from resources.records import Video
 from sentinel_assets.partitions import videos
-from sentinel_assets.vision.tables import EMBEDDING_DIMENSION, Sampling
+from sentinel_assets.recipes import recipe
+from sentinel_assets.vision.tables import Sampling
 
 # Checks by partition are a preview in 1.13; without a partition a check would show the latest video alone.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning, message="Specifying a partitions_def")
 
 _LISTED = 50  # failed videos shown; the rest is a number
 _EDGE_PX = 0.5  # boxes are float32: half a pixel over the edge is rounding, more is a fault
-_NORM_TOLERANCE = 1e-3  # float32 sums of 384 squares
+_NORM_TOLERANCE = 1e-3  # float32 sums of some hundred squares
 _TIME_TOLERANCE_S = 0.5  # containers round their duration; a sample may stand on the last frame's own time
 
 
@@ -121,22 +122,22 @@ def tracks_result(behaviors: pd.DataFrame, detections: pd.DataFrame) -> dg.Asset
 def vectors_are_finite_and_of_unit_norm(
     context: dg.AssetCheckExecutionContext, embeddings: pd.DataFrame, analysis_log: AnalysisLog
 ) -> dg.AssetCheckResult:
-    """Cosine distance means nothing for any other vector."""
-    return _told(vectors_result(embeddings), context, analysis_log)
+    """Cosine distance means nothing for any other vector, nor for one of another encoder."""
+    dimension = analysis_log.warehouse.connected.spaces.dimension(recipe("embeddings").digest)
+    return _told(vectors_result(embeddings, dimension), context, analysis_log)
 
 
-def vectors_result(embeddings: pd.DataFrame) -> dg.AssetCheckResult:
-    bad = [
-        key for key, vector in zip(embeddings["event_key"], embeddings["vector"], strict=True) if not _is_unit(vector)
-    ]
+def vectors_result(embeddings: pd.DataFrame, dimension: int) -> dg.AssetCheckResult:
+    pairs = zip(embeddings["event_key"], embeddings["vector"], strict=True)
+    bad = [key for key, vector in pairs if not _is_unit(vector, dimension)]
     return dg.AssetCheckResult(
         passed=not bad, metadata={"vectors": len(embeddings), "bad": len(bad), "first_bad": bad[0] if bad else ""}
     )
 
 
-def _is_unit(vector: object) -> bool:
+def _is_unit(vector: object, dimension: int) -> bool:
     values = np.asarray(vector, dtype=np.float64)
-    if values.shape != (EMBEDDING_DIMENSION,) or not np.isfinite(values).all():
+    if values.shape != (dimension,) or not np.isfinite(values).all():
         return False
     return bool(abs(np.linalg.norm(values) - 1.0) <= _NORM_TOLERANCE)
 

@@ -113,7 +113,7 @@ def describer(profile: str | None = None) -> Describer:
 
 
 def text_encoder(profile: str | None = None) -> TextEncoder:
-    return _one(_single("text_encoder", profile), {"e5": _e5})
+    return _one(_single("text_encoder", profile), _text_encoders())
 
 
 def text_encoder_of(ingredient: Mapping[str, Any]) -> TextEncoder:
@@ -125,7 +125,11 @@ def text_encoder_of(ingredient: Mapping[str, Any]) -> TextEncoder:
             where=entry.name,
             remedy="Give the new model a name of its own, and keep the old one until search is switched",
         )
-    return _one(entry.model_copy(update={"options": ingredient["options"]}), {"e5": _e5})
+    return _one(entry.model_copy(update={"options": ingredient["options"]}), _text_encoders())
+
+
+def _text_encoders() -> dict[str, Callable[..., TextEncoder]]:
+    return {"e5": _e5, "sentence": _sentence_encoder}
 
 
 def needs_weights(role: str, profile: str | None = None) -> bool:
@@ -236,6 +240,13 @@ def _e5(weights: Path, *, name: str, **options: Any) -> TextEncoder:
     from sentinel_assets.vision.models.e5 import E5
 
     return E5(weights, **options)
+
+
+def _sentence_encoder(folder: Path, *, name: str, **options: Any) -> TextEncoder:
+    _needs(name, "torch", "transformers")
+    from sentinel_assets.vision.models.sentence_encoder import SentenceEncoder
+
+    return SentenceEncoder(folder, name=name, **options)
 
 
 def _person_face_detector(weights: Path, *, name: str, **options: Any) -> Detector:

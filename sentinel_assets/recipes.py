@@ -149,7 +149,9 @@ STAGES: Mapping[str, Stage] = {
         roles=("describer",),
         parameters=(FactParameters, KeyFrameParameters),
     ),
-    "embeddings": Stage(revision=1, modules=("embeddings", "models.e5"), roles=("text_encoder",)),
+    "embeddings": Stage(
+        revision=1, modules=("embeddings", "models.e5", "models.sentence_encoder"), roles=("text_encoder",)
+    ),
     "events": Stage(revision=1, modules=("events", "facts", "orientation"), parameters=(FactParameters,)),
 }
 

@@ -182,7 +182,7 @@ def outcome_json(outcome: Outcome, events: Sequence[Event]) -> dict[str, Any]:
 
 
 def plain(thing: Any) -> dict[str, Any]:
-    """A dataclass as JSON types; vectors are left out, since nobody reads 384 numbers."""
+    """A dataclass as JSON types; vectors are left out, since nobody reads hundreds of numbers."""
     return {k: _plain_value(v) for k, v in asdict(thing).items() if k != "embedding"}
 
 

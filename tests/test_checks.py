@@ -113,7 +113,7 @@ def test_a_behavior_needs_its_track(change: dict[str, Any], passes: bool) -> Non
 )
 def test_vectors_are_of_unit_norm(vector: np.ndarray, passes: bool) -> None:
     """Each way in which a vector can spoil a search."""
-    assert vectors_result(EMBEDDINGS.frame([{"event_key": "a", "vector": vector}])).passed is passes
+    assert vectors_result(EMBEDDINGS.frame([{"event_key": "a", "vector": vector}]), 384).passed is passes
 
 
 class _Log:

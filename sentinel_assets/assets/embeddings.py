@@ -5,6 +5,7 @@ import pandas as pd
 
 from resources.provided import AnalysisLog
 from sentinel_assets import models, previews
+from sentinel_assets.recipes import recipe
 from sentinel_assets.vision.embeddings import embed_descriptions
 from sentinel_assets.wiring import picture, stage_asset, stage_run
 
@@ -23,4 +24,7 @@ def embeddings(
         table = run.table(
             lambda: embed_descriptions(descriptions, encoder=models.text_encoder()), descriptions=descriptions
         )
+        if len(table):
+            spaces = analysis_log.warehouse.connected.spaces
+            spaces.declare(recipe("embeddings").digest, len(table["vector"].iloc[0]))
         return run.result(table, nearest=picture(previews.neighbour_table(descriptions, table)))

@@ -226,7 +226,7 @@ EMBEDDINGS = Table(
     "the vector of one event's description",
     (
         _EVENT,
-        Column("vector", pa.list_(pa.float32()), f"{EMBEDDING_DIMENSION} numbers of unit Euclidean norm"),
+        Column("vector", pa.list_(pa.float32()), "of unit Euclidean norm, as many numbers as its encoder gives"),
     ),
 )
 
@@ -251,7 +251,7 @@ EVENTS = Table(
         Column("attributes", pa.string(), "JSON: confidences of age, gender and orientation, and why one is unknown"),
         Column("evidence", pa.string(), "JSON: the rule, its measured values and thresholds, the samples it rests on"),
         Column("description", pa.string(), "the sentence"),
-        Column("embedding", pa.list_(pa.float32()), f"{EMBEDDING_DIMENSION} numbers of unit Euclidean norm"),
+        Column("embedding", pa.list_(pa.float32()), "of unit Euclidean norm, as many numbers as its encoder gives"),
     ),
 )
 

@@ -87,5 +87,10 @@ def test_a_folder_that_is_not_whole_in_the_catalogue_is_refused(written: str, me
 
 def test_the_catalogues_own_folders_ask_for_their_licence() -> None:
     entries = {entry.name: entry for entry in Catalogue.load().models if entry.files}
-    assert entries.keys() == {"fastvlm-0.5b", "fastvlm-0.5b-native", "local-image-text"}
+    assert entries.keys() == {
+        "fastvlm-0.5b",
+        "fastvlm-0.5b-native",
+        "local-image-text",
+        "local-sentence-encoder",
+    }
     assert {entries[name].accept for name in ("fastvlm-0.5b", "fastvlm-0.5b-native")} == {"apple-research"}
