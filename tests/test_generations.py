@@ -39,7 +39,7 @@ class Stage:
         self._monkeypatch.setattr(wiring, "recipe", lambda _name: SimpleNamespace(digest=recipe))
         self._monkeypatch.setattr(wiring, "data_version", lambda _name, *rest: str(Version(recipe, *rest)))
         tags = {ALWAYS_ANEW: "1"} if anew else {}
-        context: Any = SimpleNamespace(partition_key="7", run_id="r", run=SimpleNamespace(tags=tags))
+        context: Any = SimpleNamespace(partition_key="7", run=SimpleNamespace(run_id="r", tags=tags))
         log: Any = SimpleNamespace(progress=lambda *_: None)
         run = StageRun(context, log, "poses", "aisle.mp4")
         detections = DETECTIONS.frame([])
