@@ -10,19 +10,18 @@ import pytest
 
 from sentinel_assets.vision.containers import DecodeWork
 from sentinel_assets.vision.frames import Frame, frames_at, sample_frames
-from sentinel_assets.vision.held_frames import HELD
+from sentinel_assets.vision.held_frames import DEFAULT_MB, HELD
 from tests.builders.clips import frame_number, write_clip
 
 FRAME_BYTES = 320 * 240 * 3 // 2
 
 
 @pytest.fixture(autouse=True)
-def nothing_held() -> Iterator[None]:
-    bound = HELD.bound_bytes
+def nothing_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(HELD, "bound_bytes", DEFAULT_MB << 20)
     HELD.forget()
     yield
     HELD.forget()
-    HELD.bound_bytes = bound
 
 
 @pytest.fixture

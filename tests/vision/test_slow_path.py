@@ -21,7 +21,7 @@ from sentinel_assets.vision.detections import DetectionParameters, detect_people
 from sentinel_assets.vision.embeddings import embed_descriptions
 from sentinel_assets.vision.events import assemble_events
 from sentinel_assets.vision.frames import probe, sample_frames
-from sentinel_assets.vision.held_frames import HELD
+from sentinel_assets.vision.held_frames import DEFAULT_MB, HELD
 from sentinel_assets.vision.poses import PoseParameters, estimate_poses
 
 _EXACT = {"time_s", "timestamp", "start_s", "end_s", "peak_s", "track", "sample", "event_type", "behavior", "event_key"}
@@ -72,6 +72,7 @@ def test_the_slow_way_finds_the_same(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, profile: str, clip: str, rate_hz: float
 ) -> None:
     path = request.getfixturevalue("people") if clip == "people" else request.getfixturevalue("footage") / clip
+    monkeypatch.setattr(HELD, "bound_bytes", DEFAULT_MB << 20)
     fast = analysed(path, profile, at_once=8, rate_hz=rate_hz)
     monkeypatch.setattr(OpenVideo, "can_be_planned", property(lambda _: False))
     monkeypatch.setattr(HELD, "bound_bytes", 0)
