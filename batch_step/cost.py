@@ -1,4 +1,4 @@
-"""What a step cost: where its time went, and the money.
+"""What a step cost: where its time went, and the money, of all the jobs that it needed.
 
 Prices are USD per hour of a whole host: Batch pins a GPU to one container, so a GPU step has the host to itself. They
 are the launcher's to set; the defaults are list prices of us-east-1 (on demand, 2026) and a usual spot price, re-read
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import dagster as dg
 
 DEFAULT_PRICES: dict[str, float] = {
     "g5.xlarge/on-demand": 1.006,
@@ -73,3 +75,46 @@ def price_per_hour(prices: Mapping[str, float], instance_type: str | None, purch
 
 def money(seconds: float, per_hour: float | None) -> float | None:
     return None if per_hour is None else round(seconds / 3600 * per_hour, 6)
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Seconds of hosts, and USD; None where the price of one of the hosts is not known."""
+
+    host_s: float = 0.0
+    usd: float | None = 0.0
+
+    def __add__(self, other: Accounts) -> Accounts:
+        usd = None if self.usd is None or other.usd is None else self.usd + other.usd
+        return Accounts(self.host_s + other.host_s, usd)
+
+    def metadata(self) -> dict[str, Any]:
+        """`host_s` and `cost_usd`, as `accounts_of_run` reads them."""
+        usd = dg.MetadataValue.text("unknown: no price for this host")
+        return {
+            "host_s": dg.MetadataValue.float(round(self.host_s, 3)),
+            "cost_usd": usd if self.usd is None else dg.MetadataValue.float(round(self.usd, 6)),
+        }
+
+
+TOOK = "What the step took"
+"""Message of the engine event that each attempt of a step ends with, which carries its accounts: of the jobs that were
+lost on the way, too, and of an attempt that failed."""
+
+
+def accounts_of_run(instance: dg.DagsterInstance, run_id: str) -> dict[str, Accounts]:
+    """By step key, all attempts together. A step that ran without a job has none, as one that is not over."""
+    attempts: dict[tuple[str, str], Accounts] = {}
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        if event is None or event.message != TOOK or event.step_key is None:
+            continue
+        said = {name: value.value for name, value in event.engine_event_data.metadata.items()}
+        host_s, usd = (said[name] for name in ("host_s", "cost_usd"))
+        paid = Accounts(float(str(host_s)), float(usd) if isinstance(usd, int | float) else None)
+        # A run worker that resumes the run may say it again, of the same channel.
+        attempts[event.step_key, str(said.get("channel"))] = paid
+    found: dict[str, Accounts] = {}
+    for (step_key, _), accounts in attempts.items():
+        found[step_key] = found.get(step_key, Accounts()) + accounts
+    return found

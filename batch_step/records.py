@@ -88,8 +88,11 @@ class Manifest(_Record):
 
 @dataclass(frozen=True)
 class Abandoned(_Record):
-    """Why the host gave a channel up: the name of the failure class, and what it was concluded from."""
+    """Why the host gave a channel up: the name of the failure class, and what it was concluded from; and what was paid
+    for it, USD, None where that is not known."""
 
     failure: str
     why: str
     job_id: str | None
+    host_s: float = 0.0
+    cost_usd: float | None = None

@@ -10,7 +10,7 @@ import itertools
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,6 +21,7 @@ import dagster as dg
 from batch_step import clients, console, cost, shared_job
 from batch_step.channel import ABANDONED, EXECUTION, JOB, REFERENCE, Channel, open_channel, path_part
 from batch_step.claim import Claim
+from batch_step.cost import Accounts
 from batch_step.dagster_internals import step_context_to_step_run_ref
 from batch_step.errors import StepLost
 from batch_step.failures import Evidence, FailureClass, RetriedBy, classify
@@ -80,6 +81,8 @@ class StepLaunch:
             losses.append(loss)
             failure = FailureClass[loss.failure]
             if failure.retried_by is not RetriedBy.LAUNCHER or len(losses) > self._terms.infrastructure_retries:
+                links = self._links(loss.job_id, channel) if loss.job_id else {"channel": _path(channel)}
+                yield self._event(cost.TOOK, {**_paid_for(losses).metadata(), **links})
                 raise self._lost(failure, losses)
             delay = min(_SLOWEST_RETRY_S, self._terms.retry_delay_s * 2 ** (len(losses) - 1))
             yield self._event(
@@ -104,13 +107,13 @@ class StepLaunch:
                 channel.put(REFERENCE, self._reference().dump())
             for replaced in itertools.count():
                 carrier = self._carrier(channel, self._terms.queue_after(losses))
-                end = yield from self._follow(channel, claim, carrier)
+                end, paid = yield from self._follow(channel, claim, carrier, _paid_for(losses))
                 if end.evidence is None:
                     return None
                 failure = classify(end.evidence)
                 untaken = end.untaken and failure.retried_by is RetriedBy.LAUNCHER
                 if not untaken or carrier.session is None or replaced == self._terms.infrastructure_retries:
-                    loss = Abandoned(failure.name, end.evidence.why, carrier.job_id)
+                    loss = Abandoned(failure.name, end.evidence.why, carrier.job_id, paid.host_s, paid.usd)
                     loss.write(channel, ABANDONED)
                     return loss
                 # A shared job that ended between two steps is simply replaced: nothing of this step was lost.
@@ -217,7 +220,10 @@ class StepLaunch:
 
     # Following it.
 
-    def _follow(self, channel: Channel, claim: Claim, carrier: Carrier) -> Generator[dg.DagsterEvent, None, StepEnd]:
+    def _follow(
+        self, channel: Channel, claim: Claim, carrier: Carrier, before: Accounts
+    ) -> Generator[dg.DagsterEvent, None, tuple[StepEnd, Accounts]]:
+        """How it ended, and what was paid for this job; `before`: for the jobs of this step that were lost."""
         yield self._event(self._submitted(carrier), self._links(carrier.job_id, channel))
         events = StepEvents(self._context, channel, self._already_recorded(claim), self._on_event)
         job_id = carrier.job_id
@@ -226,8 +232,8 @@ class StepLaunch:
                 following = self._following(channel, claim, watch, events, carrier)
                 end = yield from following.run()
                 if end.taken_by is None:
-                    yield from self._conclude(channel, carrier, watch, following, end)
-                    return end
+                    paid = yield from self._conclude(channel, carrier, watch, following, end, before)
+                    return end, paid
                 job_id = end.taken_by
             yield self._event(f"Batch job {job_id} has taken this step before; following that one")
 
@@ -251,28 +257,37 @@ class StepLaunch:
         )
 
     def _conclude(
-        self, channel: Channel, carrier: Carrier, watch: JobWatch, following: Following, end: StepEnd
-    ) -> Iterator[dg.DagsterEvent]:
+        self,
+        channel: Channel,
+        carrier: Carrier,
+        watch: JobWatch,
+        following: Following,
+        end: StepEnd,
+        before: Accounts,
+    ) -> Generator[dg.DagsterEvent, None, Accounts]:
         following.log.close(LogStream.of_job(watch.detail))
         if not watch.ended and end.evidence is not None and not end.untaken:
             self._jobs.try_to_terminate(watch.job_id, f"batch_step: {end.evidence.why}")
         if end.final is None:
             assert end.evidence is not None
             yield self._failure_event(channel, watch, following.log, end.evidence)
-            return
+            return Accounts() if end.untaken else self._accounts(channel, watch, following, carrier)[0]
         event = end.final.dagster_event
         assert event is not None
         error = None if event.is_step_success else WorkerError.read(channel, "error.json")
         if error is not None:
             retried = RetriedBy.DAGSTER if event.is_step_up_for_retry else RetriedBy.NOBODY
             yield self._failure_event(channel, watch, following.log, Evidence(error=error), retried)
-        yield self._event("What the step took", self._accounts(channel, watch, following, carrier))
+        paid, where_it_went = self._accounts(channel, watch, following, carrier)
+        accounts = {**where_it_went, **(before + paid).metadata()}
+        yield self._event(cost.TOOK, {**accounts, **self._links(watch.job_id, channel)})
         final = following.events.store_final()
         if carrier.session is not None and not event.is_step_up_for_retry and self._is_last(event.is_step_failure):
             shared_job.close(carrier.session, "the run has no more steps for it")
         if carrier.session is None:
             self._watcher().end_later(watch.job_id, self._terms.finish_grace_s)
         yield final
+        return paid
 
     def _already_recorded(self, claim: Claim) -> Counter[Any]:
         if claim.is_first:
@@ -303,7 +318,7 @@ class StepLaunch:
             "console": dg.MetadataValue.url(console.job_url(self._jobs.region, job_id)),
         }
         if channel is not None:
-            links["channel"] = dg.MetadataValue.path(channel.uri)
+            links["channel"] = _path(channel)
         return links
 
     def _failure_event(
@@ -336,27 +351,28 @@ class StepLaunch:
             "what to do": failure.remedy,
         }
 
-    def _accounts(self, channel: Channel, watch: JobWatch, following: Following, carrier: Carrier) -> dict[str, Any]:
+    def _accounts(
+        self, channel: Channel, watch: JobWatch, following: Following, carrier: Carrier
+    ) -> tuple[Accounts, dict[str, Any]]:
+        """What is paid for the step's part of this job, and for which host and which phases, as metadata."""
         timeline = following.timeline
         timeline.read_job(watch.detail)
+        execution = Execution.read(channel, EXECUTION)
+        if execution is not None:
+            timeline.mark("taken", execution.started_at)  # of a job that was lost, there is no other word
         if carrier.slot > 0:
             timeline = timeline.without_the_job()
-        metadata: dict[str, Any] = {name: dg.MetadataValue.float(s) for name, s in timeline.phases().items()}
-        execution = Execution.read(channel, EXECUTION)
         kind, purchase = (execution.instance_type, execution.purchase) if execution else (None, None)
-        until = timeline.at.get("uploaded", time.time())
-        if carrier.session is None:
+        until = timeline.at.get("uploaded", timeline.at.get("stopped", time.time()))
+        if carrier.session is None and watch.detail:
             seconds = cost.attempt_seconds(watch.detail, until)
-        else:  # of a job that serves several steps, this step's own part
+        else:  # of a job that serves several steps, this step's own part; or of one that Batch does not know any more
             seconds = max(0.0, until - timeline.at.get("taken", until))
-        per_hour = cost.price_per_hour(self._terms.prices, kind, purchase)
-        spent = cost.money(seconds, per_hour)
-        metadata["host_s"] = dg.MetadataValue.float(round(seconds, 3))
-        metadata["host"] = dg.MetadataValue.text(f"{kind or 'unknown type'}, {purchase or 'unknown purchase'}")
-        metadata["cost_usd"] = (
-            dg.MetadataValue.text("unknown: no price for this host") if spent is None else dg.MetadataValue.float(spent)
-        )
-        return {**metadata, **self._links(watch.job_id)}
+        price = cost.price_per_hour(self._terms.prices, kind, purchase)
+        usd = cost.money(seconds, price) if seconds > 0 else 0.0
+        spent = {name: dg.MetadataValue.float(s) for name, s in timeline.phases().items()}
+        host = dg.MetadataValue.text(f"{kind or 'unknown type'}, {purchase or 'unknown purchase'}")
+        return Accounts(seconds, usd), {**spent, "host": host}
 
     def _lost(self, failure: FailureClass, losses: list[Abandoned]) -> BaseException:
         """What Dagster is told when no job finished the step."""
@@ -388,6 +404,14 @@ class StepLaunch:
 def _job_of(channel: Channel) -> JobRecord | None:
     data = channel.get(JOB)
     return None if data in (None, b"null") else JobRecord.read(channel, JOB)
+
+
+def _paid_for(losses: Sequence[Abandoned]) -> Accounts:
+    return sum((Accounts(loss.host_s, loss.cost_usd) for loss in losses), Accounts())
+
+
+def _path(channel: Channel) -> dg.PathMetadataValue:
+    return dg.MetadataValue.path(channel.uri)
 
 
 def _print(text: str) -> None:

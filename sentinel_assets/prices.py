@@ -12,8 +12,8 @@ that of the line, ratio or mean, and that of a sum of as many single videos, at 
 Videos of a length differ by who is in them, and a canary of the newest is seldom like the rest. So where videos that
 were made again and those that are to be both have an earlier output, the line goes through what each took now and what
 it took before, and is asked for what the rest took before, of which some are looked at.
-Money is that of rented hosts: `cost_usd`, which the step launcher writes where the host has a price. A stage that ran
-without a job, beside Dagster itself, cost no more than there being a Dagster.
+Time and money are those of rented hosts, as the step launcher told them in the run (`batch_step.cost`). A stage that
+ran without a job, beside Dagster itself, cost no more than there being a Dagster.
 Nothing measured, or too little, is *unknown*, never a guess.
 """
 
@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import dagster as dg
 
+from batch_step.cost import Accounts, accounts_of_run
 from sentinel_assets.recipes import made_by
 
 SAMPLE = 60  # materializations looked at for each asset: each holds pictures, and is read whole
@@ -170,22 +171,25 @@ class History:
         return price(self.measures, current, footage, self.before)
 
 
-def read_history(
-    instance: dg.DagsterInstance, asset: str, footage_s: Mapping[str, float], redo: Collection[str]
-) -> History:
-    """From the latest materializations of the asset, of videos whose length is known. `redo`: those out of date."""
-    key, stale = dg.AssetKey(asset), frozenset(redo)
+def read_histories(
+    instance: dg.DagsterInstance, redo: Mapping[str, Collection[str]], footage_s: Mapping[str, float]
+) -> dict[str, History]:
+    """By asset, from the latest materializations, of videos whose length is known. `redo`: those out of date."""
+    past = _PastRuns(instance, footage_s)
+    return {asset: _history(past, dg.AssetKey(asset), frozenset(stale)) for asset, stale in redo.items()}
+
+
+def _history(past: _PastRuns, key: dg.AssetKey, stale: frozenset[str]) -> History:
     latest: dict[str, Measure] = {}
-    for partition, measure in _computed(instance.fetch_materializations(key, limit=SAMPLE).records, footage_s):
+    for partition, measure in past.measures(key, SAMPLE):
         latest.setdefault(partition, replace(measure, is_fresh=partition not in stale))
     fresh = [partition for partition, measure in latest.items() if measure.is_fresh][:_LOOKED_AT]
     chosen = random.Random(0).sample(sorted(stale), min(len(stale), _LOOKED_AT))  # noqa: S311 - the same at each look
     if len(fresh) <= _ENOUGH or len(chosen) <= _ENOUGH:
         return History(list(latest.values()))
     wanted = dg.AssetRecordsFilter(key, asset_partitions=[*fresh, *chosen])
-    records = instance.fetch_materializations(wanted, limit=_OUTPUTS_EACH * (len(fresh) + len(chosen))).records
     took: dict[str, list[float]] = {}
-    for partition, measure in _computed(records, footage_s):
+    for partition, measure in past.measures(wanted, _OUTPUTS_EACH * (len(fresh) + len(chosen))):
         took.setdefault(partition, []).append(measure.seconds)
     for partition in fresh:
         if len(took.get(partition, ())) > 1:
@@ -193,24 +197,31 @@ def read_history(
     return History(list(latest.values()), [took[partition][0] for partition in chosen if partition in took])
 
 
-def _computed(records: Iterable[dg.EventLogRecord], footage_s: Mapping[str, float]) -> Iterator[tuple[str, Measure]]:
-    """Partition and measure of each materialization that computed something, in their order."""
-    for record in records:
-        event = record.asset_materialization
-        if event is None or event.partition is None or not footage_s.get(event.partition):
-            continue
-        values = {name: entry.value for name, entry in event.metadata.items()}
-        seconds = values.get("host_s", values.get("seconds"))
-        if not isinstance(seconds, int | float) or values.get("taken from before"):
-            continue
-        # A step without a job ran beside Dagster itself, on a host that is there anyway.
-        usd = values.get("cost_usd") if "host_s" in values else 0.0
-        yield (
-            event.partition,
-            Measure(
-                made_by((event.tags or {}).get("dagster/data_version", "")),
-                footage_s[event.partition],
-                float(seconds),
-                float(usd) if isinstance(usd, int | float) else None,
-            ),
-        )
+class _PastRuns:
+    """What outputs took. Each run is read once, as it made several of them."""
+
+    def __init__(self, instance: dg.DagsterInstance, footage_s: Mapping[str, float]) -> None:
+        self._instance, self._footage_s = instance, footage_s
+        self._accounts: dict[str, Mapping[str, Accounts]] = {}
+
+    def measures(self, wanted: dg.AssetKey | dg.AssetRecordsFilter, limit: int) -> Iterator[tuple[str, Measure]]:
+        """Partition and measure of each materialization that computed something, the latest first."""
+        for record in self._instance.fetch_materializations(wanted, limit=limit).records:
+            event = record.asset_materialization
+            if event is None or event.partition is None or not self._footage_s.get(event.partition):
+                continue
+            seconds, kept = (event.metadata.get(name) for name in ("seconds", "taken from before"))
+            if seconds is None or (kept is not None and kept.value):
+                continue
+            # A step without a job ran beside Dagster itself, on a host that is there anyway.
+            accounts = self._paid_for(record) or Accounts(float(str(seconds.value)), 0.0)
+            recipe = made_by((event.tags or {}).get("dagster/data_version", ""))
+            yield event.partition, Measure(recipe, self._footage_s[event.partition], accounts.host_s, accounts.usd)
+
+    def _paid_for(self, record: dg.EventLogRecord) -> Accounts | None:
+        run_id, step_key = record.run_id, record.event_log_entry.step_key
+        if not run_id or step_key is None:
+            return None
+        if run_id not in self._accounts:
+            self._accounts[run_id] = accounts_of_run(self._instance, run_id)
+        return self._accounts[run_id].get(step_key)

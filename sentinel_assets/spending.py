@@ -1,8 +1,9 @@
 """Keeps an upgrade within its budget while it runs: what its runs cost, and a stop before it is exceeded.
 
-What a run cost stands on its outputs (`cost_usd`, of hosts that were rented for it) and, once it is over, as a tag on
-the run itself. A run that failed, or of which a price is unknown, counts as at least what one video was expected to
-cost at most. Runs that wait are taken out of the queue; those under way are let finish, as what they cost is reserved.
+What a run cost is what the step launcher told of its steps, of hosts that were rented for it; once the run is over, it
+stands as a tag on the run itself. Steps without a job ran on a host that is there anyway. A run that failed, or of
+which a price is unknown, counts as at least what one video was expected to cost at most. Runs that wait are taken out
+of the queue; those under way are let finish, as what they cost is reserved.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from batch_step.cost import accounts_of_run
 from sentinel_assets.backfills import BACKFILL, Allowance, Begun, begun, cancel_one
 
 SPENT = "sentinel/spent_usd"
@@ -63,16 +65,9 @@ def _spent(instance: dg.DagsterInstance, run: dg.DagsterRun, allowance: Allowanc
     spent_usd, _, of = run.tags.get(SPENT, "").partition(" by ")
     if of == run.run_id:
         return float(spent_usd)
-    usd, certain = 0.0, run.status is dg.DagsterRunStatus.SUCCESS
-    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-        event = entry.asset_materialization
-        if event is None or "host_s" not in event.metadata:
-            continue  # it ran beside Dagster itself, on a host that is there anyway
-        cost = event.metadata["cost_usd"].value if "cost_usd" in event.metadata else None
-        if isinstance(cost, int | float):
-            usd += float(cost)
-        else:
-            certain = False
+    costs = [accounts.usd for accounts in accounts_of_run(instance, run.run_id).values()]
+    usd = sum(cost for cost in costs if cost is not None)
+    certain = run.status is dg.DagsterRunStatus.SUCCESS and None not in costs
     spent = usd if certain else max(usd, allowance.per_video)
     instance.add_run_tags(run.run_id, {SPENT: f"{spent:.6f} by {run.run_id}"})
     return spent

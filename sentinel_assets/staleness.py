@@ -14,7 +14,7 @@ from resources.warehouse import Warehouse
 from sentinel_assets.filming import filming_digests
 from sentinel_assets.fleet import Fleet, read_fleet
 from sentinel_assets.freshness import DEPENDENCIES, Reason, digests
-from sentinel_assets.prices import Estimate, History, Price, read_history
+from sentinel_assets.prices import Estimate, History, Price, read_histories
 from sentinel_assets.recipes import recipe
 
 _INGREDIENTS = {"models": "model", "parameters": "parameters", "revision": "code"}
@@ -46,10 +46,11 @@ def states(instance: dg.DagsterInstance, warehouse: Warehouse, fleet: Fleet) -> 
     old = {asset: fleet.old_recipes(asset) for asset in DEPENDENCIES}
     known = warehouse.recipes(sorted({digest for found in old.values() for digest in found}))
     footage = warehouse.durations_s()
+    redo = {asset: stale for asset in DEPENDENCIES if (stale := fleet.to_redo(asset))}
+    histories = read_histories(instance, redo, footage)
     found = []
     for asset in DEPENDENCIES:
-        stale = fleet.to_redo(asset)
-        history = read_history(instance, asset, footage, stale) if stale else History()
+        stale, history = redo.get(asset, []), histories.get(asset, History())
         current = fleet.current[asset]
         found.append(
             AssetState(

@@ -14,7 +14,7 @@ from sentinel_assets.filming import filming_digests
 from sentinel_assets.fleet import read_fleet
 from sentinel_assets.freshness import digests
 from sentinel_assets.planning import Plan, affordable, footage_of, plan
-from sentinel_assets.prices import Estimate, History, Price, read_history
+from sentinel_assets.prices import Estimate, History, Price, read_histories
 from sentinel_assets.vision.errors import SentinelError
 
 
@@ -90,7 +90,7 @@ def _offer(instance: dg.DagsterInstance, warehouse: Warehouse, order: Order) -> 
     fleet = read_fleet(instance, current, filming_digests(warehouse.addresses()))
     whole = plan(fleet, order.asset, missing=order.missing, without=being_redone(instance))
     footage = warehouse.durations_s()
-    history = {asset: read_history(instance, asset, footage, redo) for asset, redo in whole.by_asset().items()}
+    history = read_histories(instance, whole.by_asset(), footage)
     chosen = whole
     if order.sample:
         chosen = chosen.only({warehouse.find_video(name).partition_key for name in order.sample})

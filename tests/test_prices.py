@@ -1,12 +1,14 @@
 """The price of redoing is measured, with its uncertainty; what nobody measured is unknown."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
 import dagster as dg
 import numpy as np
 import pytest
 
-from sentinel_assets.prices import Estimate, Measure, price, read_history
+from batch_step.cost import Accounts, accounts_of_run
+from sentinel_assets.prices import Estimate, Measure, price, read_histories
+from tests.builders.accounts import tell_what_it_took
 
 
 def measures(recipe: str, *seconds: float, usd: float | None = None) -> list[Measure]:
@@ -160,35 +162,69 @@ def test_what_is_out_of_date_by_its_inputs_is_not_taken_for_a_canary() -> None:
     assert not price(old, "now", [60.0]).by_recipe_of_today
 
 
-def test_history_pairs_what_a_video_took_with_what_it_took_before() -> None:
-    """Eight videos analysed; a canary of the four newest was redone, one of them from a kept result."""
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions("videos", [str(n) for n in range(1, 9)])
+        yield instance
 
-        def made(video: int, recipe: str, seconds: float, kept: bool = False) -> None:
-            metadata = {"host_s": seconds, "cost_usd": seconds / 100, "taken from before": kept}
-            tags = {"dagster/data_version": f"{recipe}-c-i"}
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization("poses", partition=str(video), metadata=metadata, tags=tags)
-            )
 
-        for video in range(1, 9):
-            made(video, "old", 10.0 + video)
-        for video in range(4, 9):
-            made(video, "new", 30.0 + video, kept=video == 8)
-        footage = {str(n): 60.0 + n for n in range(1, 9)}
-        history = read_history(instance, "poses", footage, redo=["1", "2", "3"])
-        fresh = {m.footage_s - 60: m for m in history.measures if m.is_fresh}
-        assert {n: (m.seconds, m.recipe) for n, m in fresh.items()} == {
-            **{float(n): (30.0 + n, "new") for n in (4, 5, 6, 7)},
-            8.0: (18.0, "old"),  # of what was taken from before it is not known what it would have taken
-        }
-        assert all(m.before_s is None for m in history.measures)  # three to be redone are too few to look at
-        assert not [m for m in history.measures if m.is_fresh and m.footage_s < 64]
-        paired = read_history(instance, "poses", footage, redo=["1", "2", "3", "4"])
-        assert {m.footage_s - 60: m.before_s for m in paired.measures if m.is_fresh and m.recipe == "new"} == {
-            5.0: 15.0,
-            6.0: 16.0,
-            7.0: 17.0,
-        }
-        assert sorted(paired.before) == [11.0, 12.0, 13.0, 34.0]
+def test_history_pairs_what_a_video_took_with_what_it_took_before(instance: dg.DagsterInstance) -> None:
+    """Eight videos analysed; a canary of the four newest was redone, one of them from a kept result."""
+    instance.add_dynamic_partitions("videos", [str(n) for n in range(1, 9)])
+
+    def made(video: int, recipe: str, seconds: float, kept: bool = False) -> None:
+        """In a job for all but the odd ones, in which a second more was paid for than the stage took."""
+        result = dg.materialize(
+            [toy_poses],
+            partition_key=str(video),
+            instance=instance,
+            tags={"test/recipe": recipe, "test/seconds": str(seconds), "test/kept": str(kept)},
+        )
+        if video % 2 == 0:
+            run = result.dagster_run
+            tell_what_it_took(instance, run, "poses", seconds + 1, seconds / 100)
+            tell_what_it_took(instance, run, "detections", 1000.0, 1000.0)  # the run made more than these
+
+    for video in range(1, 9):
+        made(video, "old", 10.0 + video)
+    for video in range(4, 9):
+        made(video, "new", 30.0 + video, kept=video == 8)
+    footage = {str(n): 60.0 + n for n in range(1, 9)}
+    history = read_histories(instance, {"poses": ["1", "2", "3"]}, footage)["poses"]
+    fresh = {m.footage_s - 60: m for m in history.measures if m.is_fresh}
+    assert {n: (m.seconds, m.usd, m.recipe) for n, m in fresh.items()} == {
+        4.0: (35.0, 0.34, "new"),
+        5.0: (35.0, 0.0, "new"),  # beside Dagster, which is there anyway
+        6.0: (37.0, 0.36, "new"),
+        7.0: (37.0, 0.0, "new"),
+        8.0: (19.0, 0.18, "old"),  # of what was taken from before it is not known what it would have taken
+    }
+    assert all(m.before_s is None for m in history.measures)  # three to be redone are too few to look at
+    assert not [m for m in history.measures if m.is_fresh and m.footage_s < 64]
+    paired = read_histories(instance, {"poses": ["1", "2", "3", "4"]}, footage)["poses"]
+    assert {m.footage_s - 60: m.before_s for m in paired.measures if m.is_fresh and m.recipe == "new"} == {
+        5.0: 15.0,
+        6.0: 17.0,
+        7.0: 17.0,
+    }
+    assert sorted(paired.before) == [11.0, 13.0, 13.0, 35.0]
+
+
+@dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="videos"), name="poses")
+def toy_poses(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    asked = context.run.tags
+    return dg.MaterializeResult(
+        metadata={"seconds": float(asked["test/seconds"]), "taken from before": asked["test/kept"] == "True"},
+        data_version=dg.DataVersion(f"{asked['test/recipe']}-c-i"),
+    )
+
+
+def test_what_a_job_took_counts_all_attempts_and_each_once(instance: dg.DagsterInstance) -> None:
+    """A retry is paid for, too; a run worker that resumes the run may tell of an attempt a second time."""
+    run = instance.add_run(dg.DagsterRun(job_name="x"))
+    for attempt in ("0.0", "1.0", "1.0"):
+        tell_what_it_took(instance, run, "poses", 10.0, 0.5, attempt)
+    tell_what_it_took(instance, run, "detections", 5.0, None)
+    assert accounts_of_run(instance, run.run_id) == {"poses": Accounts(20.0, 1.0), "detections": Accounts(5.0, None)}
+    tell_what_it_took(instance, run, "detections", 5.0, 0.1, "1.0")
+    assert accounts_of_run(instance, run.run_id)["detections"] == Accounts(10.0, None)

@@ -14,6 +14,7 @@ from sentinel_assets.fleet import Fleet
 from sentinel_assets.freshness import DEPENDENCIES, digests
 from sentinel_assets.planning import Plan
 from sentinel_assets.spending import SPENT, Spending, enforce_budgets
+from tests.builders.accounts import tell_what_it_took
 from tests.builders.fleets import ToyFleet, record
 
 # Dagster 1.13 checks a backfill that was requested in its own old way.
@@ -127,11 +128,14 @@ def test_an_automatic_run_says_by_which_recipes_it_is_to_go(instance: dg.Dagster
 
 @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="videos"), name="poses")
 def toy_poses(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Of a run in which detections were lost to Spot once, and poses cost the rest."""
     cost = context.run.tags["test/cost"]
+    tell_what_it_took(context.instance, context.run, "detections", 1.0, 0.25)
     if cost == "fails":
         raise ValueError("on purpose")
-    usd: float | str = cost if cost == "unknown" else float(cost)
-    return dg.MaterializeResult(metadata={"host_s": 10.0, "cost_usd": usd})
+    usd = None if cost == "unknown" else float(cost) - 0.25
+    tell_what_it_took(context.instance, context.run, "poses", 10.0, usd)
+    return dg.MaterializeResult()
 
 
 def execute(instance: dg.DagsterInstance, backfill: str, partition: str, cost: str, **tags: str) -> str:
