@@ -74,6 +74,14 @@ class CommandQueue:
             time.sleep(0.02)
         return job
 
+    def why_it_waits(self, job_id: str) -> str:
+        """The reason of a RUNNABLE job, which as on AWS is told a while after the state."""
+        deadline = time.monotonic() + _LIMIT_S
+        while not (reason := self.wait(job_id, "RUNNABLE").get("statusReason", "")):
+            assert time.monotonic() < deadline, f"no reason in {_LIMIT_S} s"
+            time.sleep(0.02)
+        return str(reason)
+
     def run(self, *command: str, **request: Any) -> dict[str, Any]:
         return self.wait(self.submit(*command, **request))
 

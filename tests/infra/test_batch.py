@@ -366,8 +366,7 @@ def test_a_job_that_can_never_be_placed_says_why(aws: LocalAws, needs: dict[str,
     limit = {"reason": code, "state": "RUNNABLE", "maxTimeSeconds": 1, "action": "CANCEL"}
     queue = CommandQueue(queue={"jobStateTimeLimitActions": [limit]})
     job_id = queue.submit("true", **needs)  # type: ignore[arg-type]
-    job = queue.wait(job_id, "RUNNABLE")
-    assert job["statusReason"].startswith(f"{code} - ")
+    assert queue.why_it_waits(job_id).startswith(f"{code} - ")
     assert queue.wait(job_id)["statusReason"] == f"Canceled by JobStateTimeLimit action due to reason: {code}"
 
 
