@@ -15,10 +15,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from batch_step.cost import DEFAULT_PRICES
 from resources.cloud import Cloud
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.definitions import ASSETS, definitions, definitions_without_batch
+from sentinel_assets.prices import read_histories
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.frames import probe
 from sentinel_assets.vision.tables import TABLES
@@ -133,6 +135,24 @@ def test_the_main_job_leaves_the_same_on_batch_and_in_process(
             assert {row["asset"] for row in recipes} == {*made}
         assert not (there.job_home / "postgres").exists()
         assert all("DATABASE_URL" not in str(job["container"]["environment"]) for job in jobs)
+        assert_priced_by_its_hosts(there, partition, made)
+
+
+def assert_priced_by_its_hosts(deployment: Deployment, partition: str, made: Sequence[str]) -> None:
+    """What an upgrade's price goes by: of a stage in a job the time and money of that, of another only its own time."""
+    with deployment.instance() as instance:
+        histories = read_histories(instance, {asset: [] for asset in made}, {partition: 5.0})
+        wanted = {asset: dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]) for asset in made}
+        for asset in made:
+            (measure,) = histories[asset].measures
+            (record,) = instance.fetch_materializations(wanted[asset], limit=1).records
+            assert record.asset_materialization is not None
+            stage_s = float(str(record.asset_materialization.metadata["seconds"].value))
+            if asset in STAGES_ON_GPU:
+                assert measure.seconds > stage_s
+                assert measure.usd == pytest.approx(measure.seconds / 3600 * DEFAULT_PRICES["g5.xlarge/spot"], abs=1e-5)
+            else:
+                assert (measure.seconds, measure.usd) == (stage_s, 0.0)
 
 
 def what_became_of(jobs: Sequence[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ import boto3
 import dagster as dg
 import pytest
 
+from batch_step.cost import accounts_of_run
 from batch_step.jobs import BatchJobs
 from tests.batch_step.runs import Toys, kinds, messages, ran
 
@@ -237,6 +238,40 @@ def test_the_step_pays_for_the_time_of_its_host(toys: Toys, tmp_path: Path) -> N
     assert 1.0 < took["cost_usd"].value < 20  # a dollar a second
     assert took["user_code_s"].value >= 1.0
     assert {"waiting_s", "loading_s", "uploading_s"} <= took.keys()
+
+
+@pytest.mark.parametrize("reuse", ["step", "run"])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_jobs_that_were_lost_are_paid_for_too(
+    toys: Toys, batch: LocalAws, tmp_path: Path, reuse: str, retries: int
+) -> None:
+    """Also where none finished the step. A second of sleep at a dollar a second: gone twice, if it is tried again."""
+    from infra.local.batch.faults import SpotReclaim
+
+    batch.faults.add(SpotReclaim(times=1, after_s=1.5))
+    behavior = {"sleep_s": 3}
+    result = run(
+        toys,
+        tmp_path,
+        behavior=behavior,
+        reuse=reuse,
+        infrastructure_retries=retries,
+        prices={"g5.xlarge/spot": 3600.0},
+    )
+    assert result.success is bool(retries)
+    (job, *_) = sorted(toys.jobs(), key=lambda job: job["createdAt"])
+    lost_s = (job["stoppedAt"] - job["startedAt"]) / 1000
+    paid = accounts_of_run(toys.instance, result.run_id)["behaving"]
+    assert paid.usd == pytest.approx(paid.host_s, abs=0.01)
+    assert lost_s * 0.5 < paid.host_s < 30
+    assert (paid.host_s > lost_s * 0.5 + 3) is bool(retries)
+
+
+def test_a_price_that_is_not_known_is_told_as_such(toys: Toys, tmp_path: Path) -> None:
+    result = run(toys, tmp_path, prices={"g5.xlarge/on-demand": 1.0})  # its host is a spot one
+    paid = accounts_of_run(toys.instance, result.run_id)["behaving"]
+    assert paid.usd is None
+    assert paid.host_s > 0
 
 
 def test_tags_of_a_job_name_its_run_and_partition(toys: Toys) -> None:

@@ -94,6 +94,8 @@ class Deployment:
             "SENTINEL_HOME": str(self.job_home),
             "SENTINEL_WEIGHTS": str(Settings.from_env().weights),
             "SENTINEL_PROFILE": "of-the-image",  # what the run worker has must win
+            "BATCH_STEP_INSTANCE_TYPE": "g5.xlarge",
+            "BATCH_STEP_PURCHASE": "spot",
         }
         batch.register_job_definition(
             jobDefinitionName=BATCH,
