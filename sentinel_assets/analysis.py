@@ -19,12 +19,13 @@ from resources.weights import Catalogue
 from sentinel_assets.assets.video import video_materialization
 from sentinel_assets.filming import Filming
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
+from sentinel_assets.interrupts import heed
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.errors import ArtifactMissing, SentinelError, StoreRejected, printable
 from sentinel_assets.vision.frames import Clip, probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import TABLES
-from sentinel_assets.wiring import ALWAYS_ANEW
+from sentinel_assets.wiring import ALWAYS_ANEW, RunInterrupted
 from sentinel_assets.workplace import Workplace, records_errors
 
 _HOST, _PID = "sentinel/host", "sentinel/pid"
@@ -54,6 +55,7 @@ def analyse(path: Path, place: Workplace, watcher: Watcher, *, again: bool = Fal
 
     Raises StoreError where the database is the matter, which no row could tell of.
     """
+    heed()
     started = time.monotonic()
     path = _absolute(path)
     row = place.warehouse.register_video(printable(str(path)), name=printable(path.name))
@@ -252,6 +254,6 @@ def _reread(place: Workplace, row: Video) -> Video:
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Dagster takes Ctrl-C for itself while a step runs, and tells of it as the step's failure."""
+    """Dagster tells of an interrupt as of the failure of the step that heeded it."""
     failures = (event.step_failure_data for event in result.all_events if event.is_step_failure)
-    return any(failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError" for failure in failures)
+    return any(failure.error and failure.error.cls_name == RunInterrupted.__name__ for failure in failures)

@@ -86,9 +86,18 @@ def analyze(
     _choose(profile, rate)
     if partial:
         os.environ["SENTINEL_ACCEPT_TRUNCATED"] = "1"
-    from sentinel_assets.session import analyse_all
+    from sentinel_assets.interrupts import interruptible
 
-    sys.exit(analyse_all(paths, again=again, as_json=as_json, out=out, err=err))
+    def work() -> int:
+        from sentinel_assets.session import analyse_all
+
+        return analyse_all(paths, again=again, as_json=as_json, out=out, err=err)
+
+    def say_so() -> None:
+        if err.is_terminal:
+            err.print("Ending with what is being looked at now. Ctrl-C once more does not wait for it.")
+
+    sys.exit(interruptible(work, on_asked=say_so))
 
 
 @cli.command()

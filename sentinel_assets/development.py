@@ -7,7 +7,6 @@ import fcntl
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import yaml
@@ -93,22 +91,6 @@ def whole_system(
         system = System(os.getpid(), cloud.environment, address, warehouse.where, settings.profile, cloud.announced)
         stack.enter_context(_announced(settings.home / "dev.json", system))
         yield system, keeper
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and the end of the terminal end the `with` blocks around us as Ctrl-C does, and Ctrl-C's signal does so
-    also where a script started us in its background, with that signal ignored."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from resources.model_entries import ModelEntry
 from resources.settings import Settings
 from resources.weights import CATALOGUE, INSTEAD, MIRROR, Catalogue
+from sentinel_assets.interrupts import held_back
 from sentinel_assets.vision.errors import ModelError
 from sentinel_assets.vision.protocols import (
     AttributeModel,
@@ -169,7 +170,8 @@ def _shared(entries: Sequence[ModelEntry], build: Callable[..., T]) -> T:
     with _building:
         if key not in _built:
             weights = [catalogue().fetch(e) for e in entries if e.has_weights]
-            _built[key] = build(*weights, name=entries[0].name, **options)
+            with held_back():
+                _built[key] = build(*weights, name=entries[0].name, **options)
         model: T = _built[key]
         return model
 

@@ -19,7 +19,8 @@ from resources.warehouse import Video, Warehouse, connect
 from resources.weights import Catalogue
 from sentinel_assets import report
 from sentinel_assets.analysis import Outcome, analyse, fetch_weights, pull_weights
-from sentinel_assets.development import ended_by_signals, whole_system
+from sentinel_assets.development import whole_system
+from sentinel_assets.interrupts import ended_by_signals
 from sentinel_assets.search import search_hits
 from sentinel_assets.vision.errors import SentinelError, StoreUnavailable
 from sentinel_assets.workplace import Workplace, open_workplace

@@ -21,6 +21,7 @@ from resources.settings import Settings
 from sentinel_assets import failure_reasons
 from sentinel_assets.automation import out_of_date
 from sentinel_assets.instance import GPU_POOL
+from sentinel_assets.interrupts import heed, remembered
 from sentinel_assets.notes import NotedLog, VideoLog
 from sentinel_assets.partitions import videos
 from sentinel_assets.recipes import data_version, inputs_digest, recipe, table_digest
@@ -129,6 +130,7 @@ class StageRun:
     name: str
     video: str
     """What people call the video."""
+    heed_interrupts: Callable[[], None] = heed
     metadata: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     _inputs: str | None = None
@@ -145,6 +147,7 @@ class StageRun:
 
     def progress(self, fraction: float) -> None:
         """`fraction` of this stage is done, [0, 1]."""
+        self.heed_interrupts()
         first, last = PROGRESS[self.name]
         self.log.progress(self.partition, self.context.run.run_id, first + (last - first) * fraction, self.name)
 
@@ -194,13 +197,26 @@ class StageRun:
 def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[StageRun]:
     """Run a stage's body: announce it, and turn what we raise on purpose into a failure that a person can act on."""
     name = context.asset_key.path[-1]
-    with acting_on_errors():
+    with _not_tried_again(), remembered() as heed_interrupts, acting_on_errors():
         if not in_job():  # else whoever launched this step has
             announce(name, context.partition_key, context.run, log)
         told = NotedLog(context, PROGRESS[name][1]) if in_job() else log
-        run = StageRun(context, told, name, log.name_of(context.partition_key))
+        run = StageRun(context, told, name, log.name_of(context.partition_key), heed_interrupts)
         run.progress(0.0)
         yield run
+
+
+class RunInterrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """The run is asked to end. As a DagsterError it passes by the retry policy, by which Dagster would else run the
+    interrupted step once more, in a run that nobody wants."""
+
+
+@contextmanager
+def _not_tried_again() -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        raise RunInterrupted("interrupted") from interrupt
 
 
 def announce(stage: str, partition: str, run: dg.DagsterRun, log: AnalysisLog) -> None:
