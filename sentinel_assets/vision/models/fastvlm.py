@@ -66,9 +66,9 @@ class FastVlm:
         self._dtype = dtype
         network = _unfilled(model.config, folder)
         require_match(model.tensors, network.state_dict(), folder)
-        network.load_state_dict(
-            {key: t.to(dtype) if t.is_floating_point() else t for key, t in model.tensors.items()}, assign=True
-        )
+        # One tensor may have two names: each is brought to the numbers to compute with once.
+        cast = {id(t): t.to(dtype) if t.is_floating_point() else t for t in model.tensors.values()}
+        network.load_state_dict({key: cast[id(t)] for key, t in model.tensors.items()}, assign=True)
         network.tie_weights()
         # Frequencies of positions are computed, not loaded: they are not part of a state dict.
         text = network.model.language_model

@@ -105,8 +105,9 @@ def from_original(config: Mapping[str, Any], tensors: Tensors, *, image_token: i
     for key, value in expected.items():
         if config.get(key) != value:
             raise ModelError(f"{key} is {config.get(key)!r}, expected {value!r}", where=where)
-    renamed = {new: tensor for name, tensor in tensors.items() if (new := native_name(name)) is not None}
+    renamed = _with_head({new: t for name, t in tensors.items() if (new := native_name(name)) is not None}, where)
     text = {key: config[key] for key in _TEXT_KEYS if key in config}
+    tied = _is_tied(renamed)
     side = _side_of(str(config.get("mm_vision_tower")), where)
     return NativeModel(
         config={
@@ -114,14 +115,14 @@ def from_original(config: Mapping[str, Any], tensors: Tensors, *, image_token: i
                 **text,
                 "model_type": "qwen2",
                 "rope_parameters": {"rope_theta": config.get("rope_theta", 1e6), "rope_type": "default"},
-                "tie_word_embeddings": _is_tied(renamed),
+                "tie_word_embeddings": tied,
             },
             "vision_config": _vision_config(renamed, where),
             "image_token_index": image_token,
             "image_seq_length": (side // STRIDE) ** 2,
-            "tie_word_embeddings": _is_tied(renamed),
+            "tie_word_embeddings": tied,
         },
-        tensors=_with_head(renamed, where),
+        tensors=renamed,
         image_side=side,
     )
 
@@ -142,16 +143,21 @@ def from_native(config: Mapping[str, Any], tensors: Tensors, *, where: object) -
     if not isinstance(given.get("image_token_index"), int):
         raise ModelError("config.json does not say which token is the image's", where=where)
     filled = _with_head(dict(tensors), where)
-    given["tie_word_embeddings"] = _is_tied(filled)
-    given["text_config"] = {**given["text_config"], "tie_word_embeddings": _is_tied(filled)}
+    tied = _is_tied(filled)
+    given["tie_word_embeddings"] = tied
+    given["text_config"] = {**given["text_config"], "tie_word_embeddings": tied}
     given["vision_config"] = _vision_config(filled, where)
     return NativeModel(config=given, tensors=filled, image_side=side)
 
 
 def _is_tied(tensors: Tensors) -> bool:
     """Where the output layer is another than the input's, it is taken as it is, whatever the configuration says."""
+    import torch
+
     head, words = tensors.get("lm_head.weight"), tensors.get("model.language_model.embed_tokens.weight")
-    return head is None or (words is not None and head.shape == words.shape and bool((head == words).all()))
+    if head is None or words is None or head is words:
+        return head is None or head is words
+    return head.dtype == words.dtype and torch.equal(head, words)
 
 
 def _with_head(tensors: dict[str, torch.Tensor], where: object) -> dict[str, torch.Tensor]:
