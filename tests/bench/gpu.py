@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench.models import MODELS, ROUNDS, ours, work, written
+from tests.bench.models import CONVOLUTIONAL, ROUNDS, ours, work, written
 
 BATCH = {"yolov8x-person-face": 16, "mivolo-d1": 64, "mebow": 64}
 SIDE = 8192
@@ -92,7 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to see that the script works")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--models", nargs="+", choices=CONVOLUTIONAL, default=CONVOLUTIONAL)
     given = parser.parse_args()
     import torch
 

@@ -24,7 +24,7 @@ def seeded(network: torch.nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
     for name, tensor in network.state_dict().items():
         drawn = torch.rand(tensor.shape, generator=generator) * 2 - 1
         if not tensor.is_floating_point():
-            drawn = torch.full_like(tensor, 1000)
+            drawn = torch.full(tensor.shape, 1000, dtype=tensor.dtype)
         elif name.endswith("running_var") or (tensor.ndim == 1 and name.endswith("weight")):
             drawn = 1 + 0.2 * drawn
         elif tensor.ndim > 1:

@@ -1,4 +1,5 @@
-"""Folders of tiny FastVLMs for tests: the oracle's checkpoints, completed with what a native folder has besides."""
+"""Folders of FastVLMs: the oracle's tiny checkpoints, completed with what a native folder has besides, for tests; and
+one of full size for the benchmarks."""
 
 from __future__ import annotations
 
@@ -43,4 +44,49 @@ def native_folder(oracle: Path, target: Path) -> Path:
         chat_template=CHAT_TEMPLATE,
     )
     processor.save_pretrained(target)
+    return target
+
+
+def write_fastvlm(target: Path) -> Path:
+    """The published 0.5B in the native layout, with seeded weights and a vocabulary of single bytes."""
+    from safetensors.torch import save_file
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import AddedToken, FastVlmConfig, FastVlmForConditionalGeneration, Qwen2Tokenizer
+
+    from sentinel_assets.vision.models.conversions import unfilled
+    from tests.builders.networks import seeded
+
+    tokenizer = Qwen2Tokenizer(vocab={word: n for n, word in enumerate(sorted(ByteLevel.alphabet()))}, merges=[])
+    tokenizer.add_tokens([AddedToken(word, special=True) for word in ("<|im_start|>", "<|im_end|>")])
+    tokenizer.save_pretrained(target)
+    config = FastVlmConfig(
+        text_config={
+            "model_type": "qwen2",
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+            "vocab_size": 151936,
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "model_type": "timm_wrapper",
+            "architecture": "fastvit_mci3",
+            "do_pooling": True,
+            "global_pool": "avg",
+            "hidden_size": 3072,
+            "num_features": 3072,
+            "model_args": {"inference_mode": True},
+        },
+        image_token_index=151646,
+        image_seq_length=256,
+        tie_word_embeddings=True,
+    )
+    config.save_pretrained(target)
+    state = seeded(unfilled(lambda: FastVlmForConditionalGeneration(config)))
+    published = {
+        name: t.bfloat16() if t.is_floating_point() else t for name, t in state.items() if name != "lm_head.weight"
+    }
+    save_file(published, target / "model.safetensors")
     return target
