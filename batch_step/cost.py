@@ -83,16 +83,19 @@ class Accounts:
 
     host_s: float = 0.0
     usd: float | None = 0.0
+    is_cold: bool = False
+    """Some of it in a job that no run had had before, which has all that it needs to load."""
 
     def __add__(self, other: Accounts) -> Accounts:
         usd = None if self.usd is None or other.usd is None else self.usd + other.usd
-        return Accounts(self.host_s + other.host_s, usd)
+        return Accounts(self.host_s + other.host_s, usd, self.is_cold or other.is_cold)
 
     def metadata(self) -> dict[str, Any]:
-        """`host_s` and `cost_usd`, as `accounts_of_run` reads them."""
+        """`host_s`, `cost_usd` and `cold`, as `accounts_of_run` reads them."""
         usd = dg.MetadataValue.text("unknown: no price for this host")
         return {
             "host_s": dg.MetadataValue.float(round(self.host_s, 3)),
+            "cold": dg.MetadataValue.bool(self.is_cold),
             "cost_usd": usd if self.usd is None else dg.MetadataValue.float(round(self.usd, 6)),
         }
 
@@ -111,7 +114,8 @@ def accounts_of_run(instance: dg.DagsterInstance, run_id: str) -> dict[str, Acco
             continue
         said = {name: value.value for name, value in event.engine_event_data.metadata.items()}
         host_s, usd = (said[name] for name in ("host_s", "cost_usd"))
-        paid = Accounts(float(str(host_s)), float(usd) if isinstance(usd, int | float) else None)
+        known = float(usd) if isinstance(usd, int | float) else None
+        paid = Accounts(float(str(host_s)), known, said.get("cold") is True)
         # A run worker that resumes the run may say it again, of the same channel.
         attempts[event.step_key, str(said.get("channel"))] = paid
     found: dict[str, Accounts] = {}

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
+from batch_step.carriers import BACKFILL_TAG
 from batch_step.cost import DEFAULT_PRICES
 from batch_step.dagster_internals import ExecutionStep, ReconstructableJob
 from batch_step.errors import ReferenceInvalid
@@ -21,7 +22,7 @@ from batch_step.step_launch import StepLaunch
 from batch_step.terms import Terms
 
 TAG = "batch_step/"
-PRIORITY_TAG, BACKFILL_TAG = "dagster/priority", "dagster/backfill"
+PRIORITY_TAG = "dagster/priority"
 NORMAL_PRIORITY = 5_000
 _TAGS = ("vcpus", "memory_mib", "gpus", "timeout_seconds", "queue", "job_definition", "reuse")
 
@@ -49,6 +50,12 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
         description="'step': a job for each step. 'run': one job for a run's steps, so models stay loaded.",
     )
     idle_seconds: float = Field(default=60, gt=0, description="reuse='run': how long a job waits for the next step.")
+
+    runs_per_job: int = Field(
+        default=1,
+        ge=1,
+        description="reuse='run': how many runs of one backfill a job serves at most, one run after another.",
+    )
 
     vcpus: float | None = Field(default=None, description="None: what the job definition says; so for the next two.")
     memory_mib: int | None = None
@@ -125,7 +132,7 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
         return BatchJobs.from_environment()
 
     def _terms(self, context: dg.StepExecutionContext) -> Terms:
-        tags = own_tags(context.op.tags)
+        tags, run_tags = own_tags(context.op.tags), context.dagster_run.tags
         return Terms(
             channel=self.channel,
             queue=tags.get("queue", self.queue),
@@ -134,8 +141,8 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             reclaims_before_on_demand=self.reclaims_before_on_demand,
             command=tuple(self.worker_command),
             environment=self.environment,
-            share=self._share(context.dagster_run.tags),
-            priority=scheduling_priority(context.dagster_run.tags),
+            share=self._share(run_tags),
+            priority=scheduling_priority(run_tags),
             name_prefix=self.name_prefix,
             vcpus=_number(tags, "vcpus", self.vcpus),
             memory_mib=_whole(tags, "memory_mib", self.memory_mib),
@@ -146,6 +153,8 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             shared=tags.get("reuse", self.reuse) == "run",
             steps=max(1, len(self._steps(context))),
             idle_s=self.idle_seconds,
+            backfill=run_tags.get(BACKFILL_TAG) if self.runs_per_job > 1 else None,
+            runs_per_job=self.runs_per_job,
             follow_logs=self.follow_logs,
             poll_s=self.poll_seconds,
             describe_every_s=self.describe_seconds,

@@ -7,24 +7,30 @@ from typing import Any
 
 import dagster as dg
 
+from batch_step.carriers import BACKFILL_TAG, RUN_TAG
 from batch_step.jobs import DESCRIBE_LIMIT, IN_FLIGHT, BatchJobs
-from batch_step.step_launch import RUN_TAG
 
 _OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_UNDER_WAY = [status for status in dg.DagsterRunStatus if status not in _OVER]
 
 
 def orphans(
-    details: Iterable[Mapping[str, Any]], run_status: Callable[[str], dg.DagsterRunStatus | None]
+    details: Iterable[Mapping[str, Any]],
+    run_status: Callable[[str], dg.DagsterRunStatus | None],
+    is_under_way: Callable[[str], bool],
 ) -> dict[str, str]:
-    """{job id: why} of jobs in flight whose run is over. Jobs of runs that this instance does not know are left alone:
-    another Dagster may share the queue."""
+    """{job id: why} of jobs in flight whose run is over, and which no other run of its backfill may have taken over:
+    `is_under_way` says whether one is under way. Jobs of runs that this instance does not know are left alone: another
+    Dagster may share the queue."""
     found = {}
     for job in details:
-        run_id = job.get("tags", {}).get(RUN_TAG)
+        tags = job.get("tags", {})
+        run_id, backfill = tags.get(RUN_TAG), tags.get(BACKFILL_TAG)
         status = run_status(run_id) if run_id and job["status"] in IN_FLIGHT else None
-        if status in _OVER:
-            assert status is not None
-            found[job["jobId"]] = f"run {run_id} is over ({status.value})"
+        if status not in _OVER or (backfill and job["status"] == "RUNNING" and is_under_way(backfill)):
+            continue
+        assert status is not None
+        found[job["jobId"]] = f"run {run_id} is over ({status.value})"
     return found
 
 
@@ -35,11 +41,14 @@ def reap(instance: dg.DagsterInstance, jobs: BatchJobs, queues: Iterable[str], n
         run = instance.get_run_by_id(run_id)
         return None if run is None else run.status
 
+    def is_under_way(backfill: str) -> bool:
+        return instance.get_runs_count(dg.RunsFilter(tags={BACKFILL_TAG: backfill}, statuses=_UNDER_WAY)) > 0
+
     ids = [i for queue in queues for i in jobs.in_flight(queue, name_prefix)]
     ended: dict[str, str] = {}
     for start in range(0, len(ids), DESCRIBE_LIMIT):
         details = jobs.describe(ids[start : start + DESCRIBE_LIMIT]).values()
-        ended |= orphans(details, run_status)
+        ended |= orphans(details, run_status, is_under_way)
     for job_id, why in ended.items():
         jobs.terminate(job_id, f"batch_step reaper: {why}")
     return ended

@@ -17,7 +17,7 @@ EXIT_TIMED_OUT = 124  # as timeout(1)
 EXIT_INTERRUPTED = 143  # 128 + SIGTERM
 
 
-class _Record:
+class Record:
     """Reads and writes itself; unknown fields of a newer writer are ignored."""
 
     @classmethod
@@ -39,7 +39,7 @@ class _Record:
 
 
 @dataclass(frozen=True)
-class JobRecord(_Record):
+class JobRecord(Record):
     """The Batch job that was submitted for a channel. Times are seconds since the epoch."""
 
     job_id: str
@@ -48,10 +48,11 @@ class JobRecord(_Record):
     adopted: bool = False
     session: str | None = None  # the address of the line of steps, where the job serves several
     slot: int = 0  # the step's place in it
+    runs_before: int = 0  # how many runs of the backfill have had the job before this one
 
 
 @dataclass(frozen=True)
-class Execution(_Record):
+class Execution(Record):
     """The worker that runs the step: at most one for a channel."""
 
     token: str
@@ -63,7 +64,7 @@ class Execution(_Record):
 
 
 @dataclass(frozen=True)
-class WorkerError(_Record):
+class WorkerError(Record):
     """What the worker knows of a failure.
 
     `kind`: "user" (the step failed), "setup" (it could not begin), "interrupted", "host-silent", "timeout", "refused",
@@ -78,7 +79,7 @@ class WorkerError(_Record):
 
 
 @dataclass(frozen=True)
-class Manifest(_Record):
+class Manifest(Record):
     """The last object of a channel. `final` is the type of the step's final event, None where there is none."""
 
     final: str | None
@@ -87,7 +88,7 @@ class Manifest(_Record):
 
 
 @dataclass(frozen=True)
-class Abandoned(_Record):
+class Abandoned(Record):
     """Why the host gave a channel up: the name of the failure class, and what it was concluded from; and what was paid
     for it, USD, None where that is not known."""
 

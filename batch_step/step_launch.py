@@ -12,13 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 
 from batch_step import clients, console, cost, shared_job
+from batch_step.carriers import Carrier, Carriers
 from batch_step.channel import ABANDONED, EXECUTION, JOB, REFERENCE, Channel, open_channel, path_part
 from batch_step.claim import Claim
 from batch_step.cost import Accounts
@@ -26,31 +25,18 @@ from batch_step.dagster_internals import step_context_to_step_run_ref
 from batch_step.errors import StepLost
 from batch_step.failures import Evidence, FailureClass, RetriedBy, classify
 from batch_step.following import Following, StepEnd, StepEvents, engine_event, identity
-from batch_step.jobs import BatchJobs, JobRequest
-from batch_step.limits import job_name, tag_value
+from batch_step.jobs import BatchJobs
 from batch_step.logs import LogFollower, LogStream
 from batch_step.parent import end_with_run_worker
 from batch_step.partitions import dynamic_partitions_of
-from batch_step.records import Abandoned, Execution, JobRecord, WorkerError
+from batch_step.records import Abandoned, Execution, WorkerError
 from batch_step.reference import StepReference
 from batch_step.terms import Terms
 from batch_step.waiting import wait
-from batch_step.watcher import JobWatch, watcher_of
+from batch_step.watcher import JobWatch
 
 RUN_TAG, STEP_TAG, PARTITION_TAG = "dagster/run_id", "dagster/step", "dagster/partition"
 _SLOWEST_RETRY_S = 120.0
-
-
-@dataclass
-class Carrier:
-    """The job that carries the step, and where it was put in line if the job serves several."""
-
-    job_id: str
-    queue: str
-    adopted: bool
-    session: Channel | None = None
-    slot: int = 0
-    """The step's place in the line of a job that serves several."""
 
 
 class StepLaunch:
@@ -66,6 +52,7 @@ class StepLaunch:
     ) -> None:
         self._context, self._terms, self._jobs = context, terms, jobs
         self._is_last, self._on_event = is_last, on_event
+        self._carriers = Carriers(context, terms, jobs)
         self._attempt = context.previous_attempt_count
 
     def events(self) -> Iterator[dg.DagsterEvent]:
@@ -106,7 +93,7 @@ class StepLaunch:
             if channel.get(REFERENCE) is None:
                 channel.put(REFERENCE, self._reference().dump())
             for replaced in itertools.count():
-                carrier = self._carrier(channel, self._terms.queue_after(losses))
+                carrier = self._carriers.of(channel, self._terms.queue_after(losses))
                 end, paid = yield from self._follow(channel, claim, carrier, _paid_for(losses))
                 if end.evidence is None:
                     return None
@@ -140,84 +127,6 @@ class StepLaunch:
             timeout_seconds=self._terms.timeout_s,
         )
 
-    # Which job.
-
-    def _carrier(self, channel: Channel, queue: str) -> Carrier:
-        record = _job_of(channel)
-        execution = Execution.read(channel, EXECUTION)
-        if record is not None:
-            session = open_channel(record.session) if record.session else None
-            job_id = execution.job_id if execution and execution.job_id else record.job_id
-            return Carrier(job_id, record.queue, True, session, record.slot)
-        if execution is not None and execution.job_id:
-            return Carrier(execution.job_id, queue, adopted=True)
-        return self._put_in_line(channel, queue) if self._terms.shared else self._own_job(channel, queue)
-
-    def _own_job(self, channel: Channel, queue: str) -> Carrier:
-        request = self._request(queue, channel.uri, [*self._terms.command, channel.uri], self._context.step.key)
-        job_id, adopted = self._jobs.submit_or_adopt(request)
-        JobRecord(job_id, queue, time.time(), adopted).write(channel, JOB)
-        return Carrier(job_id, queue, adopted)
-
-    def _put_in_line(self, channel: Channel, queue: str) -> Carrier:
-        """Into the run's job for steps of this kind; a new one where there is none that takes more."""
-        root = f"{self._terms.channel.rstrip('/')}/{self._context.run_id}/jobs-{self._kind(queue)}"
-        for number in itertools.count():
-            session = open_channel(f"{root}/{number}")
-            record = self._session_job(session, queue)
-            slot = None if record is None else shared_job.enqueue(session, channel.uri)
-            if record is None or slot is None:
-                continue
-            JobRecord(record.job_id, queue, record.submitted_at, session=session.uri, slot=slot).write(channel, JOB)
-            return Carrier(record.job_id, queue, record.adopted, session, slot)
-        raise AssertionError("count() does not end")
-
-    def _session_job(self, session: Channel, queue: str) -> JobRecord | None:
-        """The job of a session, submitted if need be; None when it has ended."""
-        record = _job_of(session)
-        if record is None:
-            claim = Claim(session, self._terms.beat_s, self._terms.takeover_s)
-            while not claim.try_take() and (record := _job_of(session)) is None:
-                wait(self._terms.poll_s)
-            if record is None:
-                with claim:
-                    record = _job_of(session)
-                    if record is None:
-                        command = [*self._terms.command, "--serve", f"{self._terms.idle_s:g}", session.uri]
-                        request = self._request(queue, session.uri, command, "run")
-                        job_id, adopted = self._jobs.submit_or_adopt(request)
-                        record = JobRecord(job_id, queue, time.time(), adopted)
-                        record.write(session, JOB)
-                        return record
-        with self._watcher().watch(record.job_id) as watch:
-            watch.changed.wait(self._terms.unknown_after_s)
-            return None if watch.ended else record
-
-    def _kind(self, queue: str) -> str:
-        """Steps share a job only if they ask for the same machine and the same image."""
-        t = self._terms
-        kind = (queue, t.job_definition, t.vcpus, t.memory_mib, t.gpus, sorted(t.environment.items()))
-        return sha256(repr(kind).encode()).hexdigest()[:8]
-
-    def _request(self, queue: str, uri: str, command: list[str], label: str) -> JobRequest:
-        t, run = self._terms, self._context.dagster_run
-        tags = {RUN_TAG: run.run_id, STEP_TAG: label, PARTITION_TAG: run.tags.get("dagster/partition", "")}
-        return JobRequest(
-            # The digest is of the channel's address: this run, step, attempt and loss, and nothing else, has this name.
-            name=job_name(t.name_prefix, label, run.run_id[:8], unique=sha256(uri.encode()).hexdigest()[:16]),
-            queue=queue,
-            definition=t.job_definition,
-            command=command,
-            environment=t.environment,
-            tags={k: tag_value(v) for k, v in tags.items() if v},
-            vcpus=t.vcpus,
-            memory_mib=t.memory_mib,
-            gpus=t.gpus,
-            timeout_s=t.job_timeout_s,
-            share=t.share,
-            priority=t.priority,
-        )
-
     # Following it.
 
     def _follow(
@@ -228,7 +137,7 @@ class StepLaunch:
         events = StepEvents(self._context, channel, self._already_recorded(claim), self._on_event)
         job_id = carrier.job_id
         while True:
-            with self._watcher().watch(job_id) as watch, self._terminating(job_id):
+            with self._carriers.watcher.watch(job_id) as watch, self._terminating(job_id):
                 following = self._following(channel, claim, watch, events, carrier)
                 end = yield from following.run()
                 if end.taken_by is None:
@@ -282,10 +191,11 @@ class StepLaunch:
         accounts = {**where_it_went, **(before + paid).metadata()}
         yield self._event(cost.TOOK, {**accounts, **self._links(watch.job_id, channel)})
         final = following.events.store_final()
-        if carrier.session is not None and not event.is_step_up_for_retry and self._is_last(event.is_step_failure):
-            shared_job.close(carrier.session, "the run has no more steps for it")
+        has_failed = event.is_step_failure
+        if carrier.session is not None and not event.is_step_up_for_retry and self._is_last(has_failed):
+            self._carriers.leave(carrier, has_failed=has_failed)
         if carrier.session is None:
-            self._watcher().end_later(watch.job_id, self._terms.finish_grace_s)
+            self._carriers.watcher.end_later(watch.job_id, self._terms.finish_grace_s)
         yield final
         return paid
 
@@ -310,7 +220,8 @@ class StepLaunch:
 
     def _submitted(self, carrier: Carrier) -> str:
         verb = "Following" if carrier.adopted else "In line for" if carrier.session is not None else "Submitted"
-        return f"{verb} Batch job {carrier.job_id} on {carrier.queue}"
+        before = f", which {carrier.runs_before} runs of this backfill have had before" if carrier.runs_before else ""
+        return f"{verb} Batch job {carrier.job_id} on {carrier.queue}{before}"
 
     def _links(self, job_id: str, channel: Channel | None = None) -> dict[str, Any]:
         links: dict[str, Any] = {
@@ -372,7 +283,7 @@ class StepLaunch:
         usd = cost.money(seconds, price) if seconds > 0 else 0.0
         spent = {name: dg.MetadataValue.float(s) for name, s in timeline.phases().items()}
         host = dg.MetadataValue.text(f"{kind or 'unknown type'}, {purchase or 'unknown purchase'}")
-        return Accounts(seconds, usd), {**spent, "host": host}
+        return Accounts(seconds, usd, carrier.runs_before == 0), {**spent, "host": host}
 
     def _lost(self, failure: FailureClass, losses: list[Abandoned]) -> BaseException:
         """What Dagster is told when no job finished the step."""
@@ -395,19 +306,9 @@ class StepLaunch:
     def _event(self, message: str, metadata: dict[str, Any] | None = None) -> dg.DagsterEvent:
         return engine_event(self._context, message, metadata)
 
-    # Waiting.
-
-    def _watcher(self) -> Any:
-        return watcher_of(self._jobs, self._terms.describe_every_s, self._terms.unknown_after_s)
-
-
-def _job_of(channel: Channel) -> JobRecord | None:
-    data = channel.get(JOB)
-    return None if data in (None, b"null") else JobRecord.read(channel, JOB)
-
 
 def _paid_for(losses: Sequence[Abandoned]) -> Accounts:
-    return sum((Accounts(loss.host_s, loss.cost_usd) for loss in losses), Accounts())
+    return sum((Accounts(loss.host_s, loss.cost_usd, is_cold=True) for loss in losses), Accounts())
 
 
 def _path(channel: Channel) -> dg.PathMetadataValue:

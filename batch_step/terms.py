@@ -33,6 +33,8 @@ class Terms:
     shared: bool
     steps: int  # of the run that ask for a launcher, as far as they are known beforehand
     idle_s: float
+    backfill: str | None  # whose runs leave their jobs to each other; None: no other run has this run's jobs
+    runs_per_job: int
     follow_logs: bool
     poll_s: float
     describe_every_s: float
@@ -50,7 +52,8 @@ class Terms:
         """Batch's own limit, for a worker that cannot stop itself any more; it replaces that of the job definition."""
         if self.timeout_s is None:
             return None
-        steps = self.steps * (self.timeout_s + self.idle_s) if self.shared else self.timeout_s
+        runs = self.runs_per_job if self.backfill else 1
+        steps = runs * self.steps * (self.timeout_s + self.idle_s) if self.shared else self.timeout_s
         return max(MIN_TIMEOUT_S, int(steps) + 120)
 
     @property

@@ -41,6 +41,8 @@ class Settings:
     held_frames_mb: float = DEFAULT_MB
     """Of decoded frames that a run keeps for its later stages; a job on Batch is given more
     (`gpu_steps.py`)."""
+    videos_per_job: int = 20
+    """That one job on Batch analyses at most, of those of one backfill, one after another; its models stay loaded."""
     host_prices: Mapping[str, float] = field(default_factory=dict)
     """USD per hour of a host of Batch, by "type/spot" and "type/on-demand", in place of the launcher's."""
     cloud: Cloud = field(default_factory=Cloud)
@@ -54,7 +56,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
         SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, SENTINEL_STEP_TIME_LIMIT (s), SENTINEL_HELD_FRAMES_MB,
-        SENTINEL_HOST_PRICES (type/purchase=USD, ...), DATABASE_URL, and those that `Cloud` names.
+        SENTINEL_VIDEOS_PER_JOB, SENTINEL_HOST_PRICES (type/purchase=USD, ...), DATABASE_URL, and those that `Cloud`
+        names.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -72,6 +75,7 @@ class Settings:
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
             step_time_limit_s=_seconds(env, "SENTINEL_STEP_TIME_LIMIT", 4 * 3600.0),
             held_frames_mb=max(0.0, _number(env, "SENTINEL_HELD_FRAMES_MB", DEFAULT_MB)),
+            videos_per_job=max(1, int(_number(env, "SENTINEL_VIDEOS_PER_JOB", 20))),
             host_prices=_prices(env, "SENTINEL_HOST_PRICES"),
             cloud=Cloud.from_env(env),
         )

@@ -52,7 +52,7 @@ def launcher(settings: Settings, analysis_log: AnalysisLog, **terms: Any) -> dg.
     """What GPU stages ask for: jobs where the deployment has a Batch queue, else nothing, and they run in process.
 
     `terms`: fields of the launcher, in place of the product's. One job serves a run, as three stages look at the same
-    frames with models of which each takes seconds to load.
+    frames with models of which each takes seconds to load, and in a backfill one run after another.
     """
     cloud = settings.cloud
     if cloud.batch_queue is None:
@@ -65,6 +65,7 @@ def launcher(settings: Settings, analysis_log: AnalysisLog, **terms: Any) -> dg.
         "backfill_share": cloud.backfill_share,
         "job_definition": cloud.require("job_definition"),
         "reuse": "run",
+        "runs_per_job": settings.videos_per_job,
         "timeout_seconds": settings.step_time_limit_s,
         "name_prefix": NAME_PREFIX,
         "code_packages": _CODE,

@@ -12,7 +12,7 @@ from typing import Any
 GPU_POOL = "gpu"
 
 _RUNS = 8  # at once: each is a process of 150 MB, most of the time waiting for its jobs
-_BACKFILL_RUNS = 4  # of them; the rest is kept for uploads
+BACKFILL_RUNS = 4  # of them; the rest is kept for uploads
 _GPU_STEPS = 4  # at once: as many as there are hosts at most
 
 
@@ -58,7 +58,7 @@ def for_daemon(storage: Mapping[str, Any] | None, logs: Path) -> dict[str, Any]:
                     # Runs of one video one after the other: two would write the same tables.
                     {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
                     # An upload finds a free place however many videos are redone.
-                    {"key": "dagster/backfill", "limit": _BACKFILL_RUNS},
+                    {"key": "dagster/backfill", "limit": BACKFILL_RUNS},
                 ],
             },
         },

@@ -12,6 +12,10 @@ that of the line, ratio or mean, and that of a sum of as many single videos, at 
 Videos of a length differ by who is in them, and a canary of the newest is seldom like the rest. So where videos that
 were made again and those that are to be both have an earlier output, the line goes through what each took now and what
 it took before, and is asked for what the rest took before, of which some are looked at.
+A job loads its models for the first run that it serves, and has them for those of the same backfill that follow. So the
+line goes through what runs of the second kind took, where enough are known; what those of the first took more is added
+for as many jobs as there will be.
+
 Time and money are those of rented hosts, as the step launcher told them in the run (`batch_step.cost`). A stage that
 ran without a job, beside Dagster itself, cost no more than there being a Dagster.
 Nothing measured, or too little, is *unknown*, never a guess.
@@ -27,6 +31,8 @@ from dataclasses import dataclass, replace
 import dagster as dg
 
 from batch_step.cost import Accounts, accounts_of_run
+from resources.settings import Settings
+from sentinel_assets.instance import BACKFILL_RUNS
 from sentinel_assets.recipes import made_by
 
 SAMPLE = 60  # materializations looked at for each asset: each holds pictures, and is read whole
@@ -34,6 +40,10 @@ _LOOKED_AT = 30  # videos of which it is asked what they took before, of those m
 _OUTPUTS_EACH = 3  # of each of these, at most about
 _ALIKE = 0.01  # variance of lengths to their mean squared, below which they say nothing of how time grows with length
 _ENOUGH = 3  # of one recipe, or none: from two no spread can be told
+
+
+Pairs = Sequence[tuple[float, float]]
+"""A size and what it took: seconds of footage, or seconds that it took before, and seconds or USD."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class Measure:
     """Not out of date by its inputs either."""
     before_s: float | None = None
     """Seconds that the output before this one took, of the same video."""
+    is_cold: bool = False
+    """Made in a job that had to load its models first."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +90,20 @@ class Price:
     by_recipe_of_today: bool
 
 
+def cold_starts(videos: int) -> int:
+    """In how many jobs a backfill of so many videos is made, at least: each loads its models once."""
+    return min(videos, max(BACKFILL_RUNS, math.ceil(videos / Settings.from_env().videos_per_job)))
+
+
 def price(
-    measures: Sequence[Measure], current: str, footage: Sequence[float | None], before: Sequence[float] = ()
+    measures: Sequence[Measure],
+    current: str,
+    footage: Sequence[float | None],
+    before: Sequence[float] = (),
+    starts: int | None = None,
 ) -> Price:
     """`footage`: seconds of each video to be redone; one of unknown length counts as the mean of the others. `before`:
-    what some of these took when they were made last."""
+    what some of these took when they were made last. `starts`: in how many jobs; None for one each."""
     own = [m for m in measures if m.recipe == current and m.is_fresh]
     chosen, of_today = (own, True) if len(own) >= _ENOUGH else (list(measures), False)
     known = [s for s in footage if s is not None]
@@ -93,17 +114,34 @@ def price(
         return Price(0, 0.0, Estimate(0, 0), Estimate(0, 0), len(chosen), of_today)
     if mean is None or len(chosen) < _ENOUGH:
         return Price(len(footage), total, None, None, len(chosen), of_today)
-    again = [m for m in chosen if m.before_s] if of_today and len(before) > _ENOUGH else []
+    warm = [m for m in chosen if not m.is_cold]
+    cold = [m for m in chosen if m.is_cold] if len(warm) >= _ENOUGH else []
+    alike = warm if cold else chosen
+    again = [m for m in alike if m.before_s] if of_today and len(before) > _ENOUGH else []
 
     def predicted(of: Callable[[Measure], float | None]) -> Estimate | None:
+        by_length = [(m.footage_s, cost) for m in alike if (cost := of(m)) is not None]
+        first = [(m.footage_s, cost) for m in cold if (cost := of(m)) is not None]
+        starting = _loading(first, by_length, len(footage) if starts is None else starts)
         by_before = [(m.before_s or 0.0, cost) for m in again if (cost := of(m)) is not None]
         if len(by_before) > _ENOUGH:
-            return _predicted(by_before, len(footage), _sum_of(before, len(footage)))
-        by_length = [(m.footage_s, cost) for m in chosen if (cost := of(m)) is not None]
-        return _predicted(by_length, len(footage), Estimate(total, 0.0)) if len(by_length) >= _ENOUGH else None
+            return _predicted(by_before, len(footage), _sum_of(before, len(footage))) + starting
+        if len(by_length) < _ENOUGH:
+            return None
+        return _predicted(by_length, len(footage), Estimate(total, 0.0)) + starting
 
     seconds, usd = predicted(lambda m: m.seconds), predicted(lambda m: m.usd)
     return Price(len(footage), total, seconds, usd, len(chosen), of_today)
+
+
+def _loading(cold: Pairs, warm: Pairs, starts: int) -> Estimate:
+    """What `starts` jobs take more for their first runs, by what some such took more than others of their length."""
+    if not cold or len(warm) < _ENOUGH:
+        return Estimate(0.0, 0.0)
+    n = len(cold)
+    expected = _predicted(warm, n, Estimate(math.fsum(x for x, _ in cold), 0.0))
+    more = max(0.0, math.fsum(y for _, y in cold) - expected.value)
+    return Estimate(more / n * starts, min(more, expected.margin) / n * starts)
 
 
 def _sum_of(sample: Sequence[float], count: int) -> Estimate:
@@ -114,7 +152,7 @@ def _sum_of(sample: Sequence[float], count: int) -> Estimate:
     return Estimate(mean * count, _student(n - 1) * count * math.sqrt(variance / n * unknown))
 
 
-def _predicted(pairs: Sequence[tuple[float, float]], videos: int, sizes: Estimate) -> Estimate:
+def _predicted(pairs: Pairs, videos: int, sizes: Estimate) -> Estimate:
     """Of `videos` of together that size, from pairs of size and what it took; sizes are seconds, of footage or before.
 
     A line by weighted least squares, with the variance of a sum of predictions; see e.g. Draper and Smith, Applied
@@ -150,7 +188,7 @@ def _student(degrees: int) -> float:
     return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
-def _ratio(pairs: Sequence[tuple[float, float]], videos: int, sizes: Estimate) -> Estimate:
+def _ratio(pairs: Pairs, videos: int, sizes: Estimate) -> Estimate:
     """The ratio estimator of survey sampling, times the size; see e.g. Cochran, Sampling Techniques, chapter 6."""
     n, size = len(pairs), math.fsum(x for x, _ in pairs)
     ratio = math.fsum(y for _, y in pairs) / size
@@ -168,7 +206,7 @@ class History:
     before: Sequence[float] = ()
 
     def price(self, current: str, footage: Sequence[float | None]) -> Price:
-        return price(self.measures, current, footage, self.before)
+        return price(self.measures, current, footage, self.before, cold_starts(len(footage)))
 
 
 def read_histories(
@@ -216,7 +254,9 @@ class _PastRuns:
             # A step without a job ran beside Dagster itself, on a host that is there anyway.
             accounts = self._paid_for(record) or Accounts(float(str(seconds.value)), 0.0)
             recipe = made_by((event.tags or {}).get("dagster/data_version", ""))
-            yield event.partition, Measure(recipe, self._footage_s[event.partition], accounts.host_s, accounts.usd)
+            length_s = self._footage_s[event.partition]
+            measure = Measure(recipe, length_s, accounts.host_s, accounts.usd, is_cold=accounts.is_cold)
+            yield event.partition, measure
 
     def _paid_for(self, record: dg.EventLogRecord) -> Accounts | None:
         run_id, step_key = record.run_id, record.event_log_entry.step_key

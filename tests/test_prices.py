@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from batch_step.cost import Accounts, accounts_of_run
-from sentinel_assets.prices import Estimate, Measure, price, read_histories
+from sentinel_assets.prices import Estimate, Measure, cold_starts, price, read_histories
 from tests.builders.accounts import tell_what_it_took
 
 
@@ -160,6 +160,54 @@ def test_what_is_out_of_date_by_its_inputs_is_not_taken_for_a_canary() -> None:
     assert found.seconds == Estimate(pytest.approx(12.0), pytest.approx(0.0, abs=1e-6))
     assert found.by_recipe_of_today
     assert not price(old, "now", [60.0]).by_recipe_of_today
+
+
+def test_loading_is_paid_once_a_job() -> None:
+    """Ten seconds of models for the first video of a job, two seconds for each: a canary is half of first ones."""
+    cold = [Measure("r", 60.0, 12.0, 0.12, is_cold=True)] * 4
+    warm = [Measure("r", 60.0, 2.0, 0.02)] * 4
+    rest = [60.0] * 100
+    found = price(cold + warm, "r", rest, starts=5)
+    assert found.seconds == Estimate(pytest.approx(100 * 2 + 5 * 10), pytest.approx(0.0, abs=1e-6))
+    assert found.usd == Estimate(pytest.approx(2.5), pytest.approx(0.0, abs=1e-6))
+
+
+def test_where_all_had_to_load_all_will() -> None:
+    """Or nearly none had, and what loading takes is not known."""
+    cold = [Measure("r", 60.0, 12.0, None, is_cold=True)] * 4
+    for known in (cold, [*cold, Measure("r", 60.0, 2.0, None), Measure("r", 60.0, 2.0, None)]):
+        found = price(known, "r", [60.0] * 100, starts=5).seconds
+        assert found is not None
+        assert found.value == pytest.approx(100 * sum(m.seconds for m in known) / len(known))
+    warm = [Measure("r", 60.0, 2.0, None)] * 4
+    assert price(warm, "r", [60.0] * 100, starts=5).seconds == Estimate(200.0, 0.0)
+
+
+def test_a_backfill_starts_a_job_for_each_place_and_for_each_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [cold_starts(videos) for videos in (0, 1, 3, 4, 79, 80, 81, 2000)] == [0, 1, 3, 4, 4, 4, 5, 100]
+    monkeypatch.setenv("SENTINEL_VIDEOS_PER_JOB", "1")
+    assert cold_starts(2000) == 2000
+
+
+def test_the_price_with_jobs_that_load_is_that_of_the_fleet() -> None:
+    """Of 200 fleets of 400 videos, with a canary of 20 on four jobs, nine in ten cost within 15 % of the estimate, and
+    within its margin."""
+    rng, near, within = np.random.default_rng(3), 0, 0
+    for _ in range(200):
+        lengths = rng.uniform(20, 300, 420)
+        is_cold = np.isin(np.arange(420) % 20, np.arange(4)) & (np.arange(420) < 20) | (np.arange(420) % 20 == 0)
+        seconds = 4 + 0.2 * lengths * rng.gamma(20, 1 / 20, 420) + 25 * is_cold
+        canary = [
+            Measure("r", x, y, None, is_cold=bool(c))
+            for x, y, c in zip(lengths[:20], seconds[:20], is_cold[:20], strict=True)
+        ]
+        found = price(canary, "r", lengths[20:].tolist(), starts=cold_starts(400)).seconds
+        assert found is not None
+        took = seconds[20:].sum()
+        near += abs(found.value / took - 1) <= 0.15
+        within += abs(found.value - took) <= found.margin
+    assert near >= 180
+    assert within >= 180
 
 
 @pytest.fixture

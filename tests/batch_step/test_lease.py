@@ -373,9 +373,43 @@ STATUSES = [
 
 @pytest.mark.parametrize(("job", "run", "ended"), STATUSES)
 def test_a_job_whose_run_is_over_is_an_orphan(job: str, run: dg.DagsterRunStatus | None, ended: bool) -> None:
-    found = orphans([{"jobId": "j", "status": job, "tags": {"dagster/run_id": "r"}}], lambda _: run)
+    found = orphans([{"jobId": "j", "status": job, "tags": {"dagster/run_id": "r"}}], lambda _: run, lambda _: True)
     assert bool(found) is ended
-    assert orphans([{"jobId": "j", "status": job}], lambda _: run) == {}
+    assert orphans([{"jobId": "j", "status": job}], lambda _: run, lambda _: True) == {}
+
+
+@pytest.mark.parametrize(
+    ("job", "under_way", "ended"), [("RUNNING", True, False), ("RUNNABLE", True, True), ("RUNNING", False, True)]
+)
+def test_a_job_that_another_run_of_the_backfill_may_have_is_none(job: str, under_way: bool, ended: bool) -> None:
+    """Unless it has not begun: then nobody took it over."""
+    tags = {"dagster/run_id": "r", "dagster/backfill": "b"}
+    details = [{"jobId": "j", "status": job, "tags": tags}]
+    found = orphans(details, lambda _: dg.DagsterRunStatus.SUCCESS, lambda backfill: backfill == "b" and under_way)
+    assert bool(found) is ended
+
+
+def test_the_reaper_leaves_a_job_to_the_backfill_until_that_is_over(
+    batch: LocalAws, instance: dg.DagsterInstance
+) -> None:
+    tags = {"dagster/backfill": "b"}
+    instance.add_run(dg.DagsterRun(job_name="x", run_id="over", status=dg.DagsterRunStatus.SUCCESS, tags=tags))
+    queued = instance.add_run(dg.DagsterRun(job_name="x", run_id="next", status=dg.DagsterRunStatus.STARTED, tags=tags))
+    asked = boto3.client("batch").submit_job(
+        jobName="dagster-run",
+        jobQueue="gpu",
+        jobDefinition="toy",
+        tags={"dagster/run_id": "over", "dagster/backfill": "b"},
+        containerOverrides={"command": ["sleep", "600"]},
+    )
+    jobs = BatchJobs.from_environment()
+    deadline = time.monotonic() + 30
+    while jobs.describe([asked["jobId"]])[asked["jobId"]]["status"] != "RUNNING":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert reap(instance, jobs, ["gpu"], "dagster") == {}
+    instance.report_run_canceled(queued)
+    assert set(reap(instance, jobs, ["gpu"], "dagster")) == {asked["jobId"]}
 
 
 def test_the_reaper_ends_what_outlived_its_run(batch: LocalAws, instance: dg.DagsterInstance) -> None:
