@@ -72,7 +72,7 @@ STAGES: Mapping[str, Stage] = {
         parameters=(sampling, DetectionParameters, TrackingParameters),
     ),
     "demographics": Stage(
-        revision=1,
+        revision=2,
         modules=(
             *_READING,
             "demographics",

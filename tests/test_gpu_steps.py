@@ -25,6 +25,7 @@ from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.frames import probe
 from sentinel_assets.vision.tables import TABLES
 from tests.builders.deployment import BUCKET, Deployment
+from tests.builders.faults import cut
 
 if TYPE_CHECKING:
     from infra.local.aws import LocalAws
@@ -138,6 +139,39 @@ def test_the_main_job_leaves_the_same_on_batch_and_in_process(
         assert_priced_by_its_hosts(there, partition, made)
 
 
+@pytest.mark.drill
+def test_videos_of_a_backfill_share_a_job_and_leave_what_each_leaves_alone(
+    deploy: Deploy, aws: LocalAws, in_process: Callable[[str, Path], Deployment], people: Path, tmp_path: Path
+) -> None:
+    """Four, of which the third is none: its job ends with it, and the fourth has another."""
+    short, later, broken = (tmp_path / f"{name}.mp4" for name in ("short", "later", "broken"))
+    cut(people, short, seconds=2)
+    cut(people, later, seconds=3)
+    broken.write_bytes(b"no video at all")
+    here = in_process("permissive", people)
+    with deploy("there") as there:
+        there.send_gpu_steps_to_batch(str(there.home / "steps"), aws)
+        there.expect_a_run("redone")
+        partitions = {}
+        for clip in (short, people, broken, later):
+            partitions[clip] = there.upload(clip, None if clip == broken else probe(clip))
+            done = there.materialize_in_backfill(partitions[clip], "redone")
+            assert (done.returncode == 0) is (clip != broken), done.stderr
+        assert len(there.jobs()) == 2, what_became_of(there.jobs())
+        there_it, (here_it,) = partitions[people], partitions_of(here)
+        for asset in TABLES:
+            pd.testing.assert_frame_equal(there.table(asset, there_it), here.table(asset, here_it))
+        assert records_of(there, there_it, [*TABLES]) == records_of(here, here_it, [*TABLES])
+        status = {row["name"]: row["status"] for row in rows_of(there, "videos")["videos"]}
+        assert status == {clip.name: "failed" if clip == broken else "completed" for clip in partitions}
+        assert all("DATABASE_URL" not in str(job["container"]["environment"]) for job in there.jobs())
+
+
+def partitions_of(deployment: Deployment) -> list[str]:
+    with deployment.instance() as instance:
+        return list(instance.get_dynamic_partitions("videos"))
+
+
 def assert_priced_by_its_hosts(deployment: Deployment, partition: str, made: Sequence[str]) -> None:
     """What an upgrade's price goes by: of a stage in a job the time and money of that, of another only its own time."""
     with deployment.instance() as instance:
@@ -172,7 +206,7 @@ def records_of(deployment: Deployment, partition: str, made: Sequence[str]) -> d
             assert event is not None
             metadata = {k: v.value for k, v in event.metadata.items() if k not in HOST_AND_TIME}
             found[asset] = {"tags": dict(event.tags or {}), "metadata": metadata}
-        (run,) = instance.get_runs()
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": partition}))
         for asset in found:
             tags = found[asset]["tags"]
             for key, value in tags.items():

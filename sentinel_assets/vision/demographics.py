@@ -3,6 +3,7 @@ both; what they do not show is unknown, with the reason."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -192,7 +193,7 @@ def frontality(landmarks: Floats, face_height: float) -> float:
     distance = float(np.hypot(*across))
     if distance <= 0 or face_height <= 0:
         return 0.0
-    offset = abs(float((nose - (left + right) / 2) @ across)) / distance**2
+    offset = abs(math.fsum((nose - (left + right) / 2) * across)) / distance**2
     return min(1.0, distance / (0.35 * face_height)) * max(0.0, 1 - offset / 0.6)
 
 
@@ -325,7 +326,7 @@ def _age_error(weight: Any, attributes: Sequence[Attributes], parameters: Demogr
     errors = [a.age_error for a in attributes]
     if all(error is None for error in errors):
         return parameters.age_error
-    return float(weight @ np.array([parameters.age_error if error is None else error for error in errors]))
+    return math.fsum(weight * np.array([parameters.age_error if error is None else error for error in errors]))
 
 
 def _weighted_median(values: Any, weights: Any) -> float:

@@ -4,14 +4,16 @@ workers as processes of their own.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 import dagster as dg
@@ -23,6 +25,7 @@ from resources.footage import FootageRecord, FootageStore
 from resources.settings import Settings
 from resources.warehouse import Warehouse
 from sentinel_assets.assets.video import video_materialization
+from sentinel_assets.definitions import ANALYSIS
 from sentinel_assets.instance import postgres_storage
 from sentinel_assets.partitions import videos
 from sentinel_assets.vision.frames import Clip
@@ -144,17 +147,20 @@ class Deployment:
         """A run in a run worker of its own; `varied`: executor and reuse, where the product's are not meant."""
         module = "tests.builders.location" if varied else "sentinel_assets.definitions"
         environment = {**self.environment, **dict(zip(("TEST_EXECUTOR", "TEST_REUSE"), varied or (), strict=False))}
-        command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", module, "-a", "defs"]
-        command += ["--select", select, "--partition", partition]
-        return subprocess.run(
-            command,
-            cwd=CHECKOUT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        command = ["asset", "materialize", "-m", module, "-a", "defs", "--select", select, "--partition", partition]
+        return _dagster(command, environment)
+
+    def materialize_in_backfill(self, partition: str, backfill: str) -> subprocess.CompletedProcess[str]:
+        """All assets, in a run as the backfill daemon asks for one."""
+        tags = json.dumps({"dagster/partition": partition, "dagster/backfill": backfill})
+        command = ["job", "execute", "-m", "sentinel_assets.definitions", "-a", "defs"]
+        return _dagster([*command, "-j", ANALYSIS.name, "--tags", tags], self.environment)
+
+    def expect_a_run(self, backfill: str) -> None:
+        """One of the backfill that never begins: as long as it is there, others leave their jobs to it."""
+        with self.instance() as instance:
+            tags = {"dagster/backfill": backfill}
+            instance.add_run(dg.DagsterRun(job_name=ANALYSIS.name, run_id=str(uuid4()), tags=tags))
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
@@ -171,3 +177,15 @@ class Deployment:
         found = batch.list_jobs(jobQueue=BATCH, filters=name)["jobSummaryList"]
         ids = [job["jobId"] for job in found]
         return list(batch.describe_jobs(jobs=ids)["jobs"]) if ids else []
+
+
+def _dagster(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dagster", *command],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )

@@ -7,6 +7,7 @@ landmarks of the face detector instead of dlib's own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class AgeGender:
 
     def _estimate(self, face: FaceCrop) -> Attributes:
         ages = _run(self._age, _views(face, 64)).mean(axis=0)
-        age = float(ages @ AGES)
+        age = math.fsum(ages.astype(np.float64) * AGES)  # exact: a BLAS sums in an order that hangs on the processor
         male_by_view = _run(self._gender, _views(face, 32))[:, 1]
         male = float(male_by_view.mean())
         decided = abs(male - 0.5) * 2 - float(male_by_view.std())
