@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed-$(PROFILE)
 # Three on two cores: many tests wait for what they started. tests/conftest.py says which files begin.
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-whole bench-growth bench-launcher bench-upgrade bench-models bench-gpu models clean
+.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-whole bench-growth bench-launcher bench-upgrade bench-backfill bench-models bench-gpu models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
@@ -68,6 +68,10 @@ bench-upgrade: $(VENV)/.installed-dev
 	@test -n "$(FOOTAGE)" || { echo "make bench-upgrade FOOTAGE=folder/of/clips: see docs/performance.md" >&2; exit 1; }
 	@$(BIN)/sentinel models pull >&2
 	@$(BIN)/python -m tests.bench.upgrade "$(FOOTAGE)" $(ARGS)
+
+bench-backfill: $(VENV)/.installed-dev
+	@$(BIN)/sentinel models pull >&2
+	@$(BIN)/python -m tests.bench.backfill $(ARGS)
 
 bench-models: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.models $(ARGS)

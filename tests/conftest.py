@@ -29,6 +29,7 @@ _LONGEST_FIRST = (
     "system/test_upgrade.py",  # nearly all of it is Dagster's daemons, waiting
     "infra/terraform/test_apply.py",  # and of this one Terraform's provider
     "system/test_loop.py",
+    "system/test_budget.py",
     "test_gpu_steps.py",
     "test_analyze.py",
     "test_dev.py",

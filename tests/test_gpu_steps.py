@@ -105,7 +105,6 @@ def _selected(assets: Sequence[str]) -> str:
 )
 def test_the_main_job_leaves_the_same_on_batch_and_in_process(
     deploy: Deploy,
-    aws: LocalAws,
     in_process: Callable[[str, Path], Deployment],
     people: Path,
     profile: str,
@@ -116,7 +115,7 @@ def test_the_main_job_leaves_the_same_on_batch_and_in_process(
     artifacts = f"s3://{BUCKET}/artifacts" if store == "s3" else None
     with deploy("there", profile, artifacts) as there:
         here = in_process(profile, people)
-        there.send_gpu_steps_to_batch(f"s3://{BUCKET}/steps" if store == "s3" else str(there.home / "steps"), aws)
+        there.send_gpu_steps_to_batch(f"s3://{BUCKET}/steps" if store == "s3" else str(there.home / "steps"))
         partition = there.upload(people, probe(people))
         made = [*TABLES] if varied is None else STAGES_ON_GPU
         done = there.materialize(partition, _selected(made), varied=varied)
@@ -141,7 +140,7 @@ def test_the_main_job_leaves_the_same_on_batch_and_in_process(
 
 @pytest.mark.drill
 def test_videos_of_a_backfill_share_a_job_and_leave_what_each_leaves_alone(
-    deploy: Deploy, aws: LocalAws, in_process: Callable[[str, Path], Deployment], people: Path, tmp_path: Path
+    deploy: Deploy, in_process: Callable[[str, Path], Deployment], people: Path, tmp_path: Path
 ) -> None:
     """Four, of which the third is none: its job ends with it, and the fourth has another."""
     short, later, broken = (tmp_path / f"{name}.mp4" for name in ("short", "later", "broken"))
@@ -150,7 +149,7 @@ def test_videos_of_a_backfill_share_a_job_and_leave_what_each_leaves_alone(
     broken.write_bytes(b"no video at all")
     here = in_process("permissive", people)
     with deploy("there") as there:
-        there.send_gpu_steps_to_batch(str(there.home / "steps"), aws)
+        there.send_gpu_steps_to_batch(str(there.home / "steps"))
         there.expect_a_run("redone")
         partitions = {}
         for clip in (short, people, broken, later):
@@ -245,14 +244,12 @@ def rows_of(deployment: Deployment, *tables: str) -> dict[str, list[dict[str, An
 
 
 @pytest.mark.drill
-def test_the_row_says_how_far_a_job_is_and_why_one_failed(
-    deploy: Deploy, aws: LocalAws, people: Path, tmp_path: Path
-) -> None:
+def test_the_row_says_how_far_a_job_is_and_why_one_failed(deploy: Deploy, people: Path, tmp_path: Path) -> None:
     """The job has no database: what the row says of it came as notes, while it ran."""
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")
     with deploy("there") as there:
-        there.send_gpu_steps_to_batch(str(there.home / "steps"), aws)
+        there.send_gpu_steps_to_batch(str(there.home / "steps"))
         with psycopg.connect(there.database_url, autocommit=True) as connection:
             connection.execute(RECORD_PROGRESS)
             assert there.materialize(there.upload(people, probe(people)), "detections").returncode == 0

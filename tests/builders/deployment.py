@@ -32,7 +32,6 @@ from sentinel_assets.vision.frames import Clip
 from sentinel_assets.vision.tables import TABLES
 
 if TYPE_CHECKING:
-    from infra.local.aws import LocalAws
     from infra.local.postgres import Server
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -82,16 +81,16 @@ class Deployment:
         }
         return {**inherited, **own, **self.on_batch}
 
-    def send_gpu_steps_to_batch(self, channel: str, aws: LocalAws) -> None:
+    def send_gpu_steps_to_batch(self, channel: str, name: str = BATCH) -> None:
         """To a queue that is made here. Its jobs are given no address of a database, and a home in which none runs."""
         batch = boto3.client("batch")
         batch.create_compute_environment(
-            computeEnvironmentName=BATCH,
+            computeEnvironmentName=name,
             type="MANAGED",
             computeResources={"type": "SPOT", "maxvCpus": 4, "instanceTypes": ["g5.xlarge"], "subnets": ["s"]},
         )
-        order = [{"order": 1, "computeEnvironment": BATCH}]
-        batch.create_job_queue(jobQueueName=BATCH, priority=1, computeEnvironmentOrder=order)
+        order = [{"order": 1, "computeEnvironment": name}]
+        batch.create_job_queue(jobQueueName=name, priority=1, computeEnvironmentOrder=order)
         environment = {
             "PYTHONPATH": str(CHECKOUT),
             "SENTINEL_HOME": str(self.job_home),
@@ -101,7 +100,7 @@ class Deployment:
             "BATCH_STEP_PURCHASE": "spot",
         }
         batch.register_job_definition(
-            jobDefinitionName=BATCH,
+            jobDefinitionName=name,
             type="container",
             containerProperties={
                 "image": "sentinel",
@@ -111,8 +110,8 @@ class Deployment:
             },
         )
         self.on_batch = {
-            "SENTINEL_BATCH_QUEUE": BATCH,
-            "SENTINEL_JOB_DEFINITION": BATCH,
+            "SENTINEL_BATCH_QUEUE": name,
+            "SENTINEL_JOB_DEFINITION": name,
             "SENTINEL_STEP_CHANNEL": channel,
         }
 

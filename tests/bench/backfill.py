@@ -1,0 +1,115 @@
+"""What a video of a backfill takes of hosts, in a job of its own and in one that serves many: `[--videos N]`.
+
+Two deployments, each with a database and a queue of its own, analyse the same clips one by one, taking turns: in one
+each video has a job, in the other they leave it to each other (SENTINEL_VIDEOS_PER_JOB). Jobs start
+`python -m batch_step.worker` for real, on the stand-in for Batch in `infra/local`, with real models. Seconds of hosts
+are those that the launcher tells of. How long a host takes to boot is not among them. See docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import boto3
+import dagster as dg
+
+from batch_step.cost import accounts_of_run
+from resources.warehouse import Warehouse
+from resources.weights import Catalogue
+from sentinel_assets.sample import compose_sample
+from sentinel_assets.vision.frames import probe
+from tests.builders.deployment import BUCKET, Deployment
+from tests.builders.faults import cut
+
+WAYS = {"a job each": 1, "one job": 10_000}
+BOOT_S = 180.0
+"""Until a g5.xlarge has booted and pulled the image: taken for granted here, not measured."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.backfill", description=__doc__)
+    parser.add_argument("--videos", type=int, default=20)
+    parser.add_argument("--profile", default="permissive")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="seconds of each video, as JSON")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        took = measure(Path(folder), options.videos, options.profile)
+    print(table(took))
+    if options.json:
+        options.json.write_text(json.dumps(took, indent=2) + "\n")
+
+
+def measure(folder: Path, videos: int, profile: str) -> dict[str, list[float]]:
+    """Seconds of hosts for each video in turn, by the way it was made."""
+    took: dict[str, list[float]] = {way: [] for way in WAYS}
+    catalogue, sample = Catalogue.load(), folder / "sample.mp4"
+    compose_sample(*(catalogue.fetch(catalogue.model(name)) for name in ("photo-bus", "photo-zidane")), sample)
+    with deployments(folder, profile) as found:
+        for number in range(videos):
+            clip = folder / f"clip-{number}.mp4"
+            cut(sample, clip, seconds=2 + number % 20 / 10)
+            for way, deployment in found.items():
+                took[way].append(analysed(deployment, clip))
+                sys.stderr.write(f"\r{number + 1} of {videos} videos, {way}: {took[way][-1]:.1f} s   ")
+    sys.stderr.write("\n")
+    return took
+
+
+@contextmanager
+def deployments(folder: Path, profile: str) -> Iterator[dict[str, Deployment]]:
+    from infra.local.aws import LocalAws
+    from infra.local.batch.settings import BatchSettings
+    from infra.local.postgres import LocalPostgres
+
+    with ExitStack() as stack:
+        aws = stack.enter_context(LocalAws(BatchSettings(gpus=4)))
+        stack.callback(os.environ.update, dict(os.environ))
+        os.environ.update(aws.environment())
+        where = {"LocationConstraint": aws.settings.region}
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+        server = stack.enter_context(LocalPostgres(folder / "postgres").session())
+        found = {}
+        for place, (way, per_job) in enumerate(WAYS.items()):
+            server.create_database(f"way{place}")
+            url = server.url(f"way{place}")
+            with Warehouse(url) as warehouse:
+                warehouse.migrate()
+            made = Deployment.made(folder / f"way{place}", server, url, profile)
+            deployment = stack.enter_context(made)
+            deployment.send_gpu_steps_to_batch(str(deployment.home / "steps"), name=f"way{place}")
+            deployment.on_batch = {**deployment.on_batch, "SENTINEL_VIDEOS_PER_JOB": str(per_job)}
+            deployment.expect_a_run("redone")
+            found[way] = deployment
+        yield found
+
+
+def analysed(deployment: Deployment, clip: Path) -> float:
+    """Seconds of hosts that it took."""
+    partition = deployment.upload(clip, probe(clip))
+    done = deployment.materialize_in_backfill(partition, "redone")
+    assert done.returncode == 0, done.stderr
+    with deployment.instance() as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": partition}))
+        return sum(accounts.host_s for accounts in accounts_of_run(instance, run.run_id).values())
+
+
+def table(took: dict[str, list[float]]) -> str:
+    alone, shared = took.values()
+    lines = ["| videos | a job each, s of hosts a video | one job, s a video | ratio | with the boot of a host |"]
+    lines.append("| --- " * 5 + "|")
+    for n in sorted({1, min(20, len(shared)), len(shared)}):
+        each, one = (sum(way[:n]) / n for way in (alone, shared))
+        booted = (BOOT_S + each) / (BOOT_S / n + one)
+        lines.append(f"| {n} | {each:.2f} | {one:.2f} | {each / one:.2f} | {booted:.1f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
