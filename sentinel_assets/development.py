@@ -85,7 +85,7 @@ def whole_system(
         cloud = stack.enter_context(_local_cloud(settings, warehouse))
         stack.enter_context(_environment({**cloud.environment, "SENTINEL_HOME": str(settings.home)}))
         on_part("Dagster")
-        address = f"http://127.0.0.1:{port or _free_port()}"
+        address = f"http://127.0.0.1:{port or free_port()}"
         keeper = stack.enter_context(_services(settings, home, address))
         _wait_until_loaded(address, keeper, settings.home)
         system = System(os.getpid(), cloud.environment, address, warehouse.where, settings.profile, cloud.announced)
@@ -241,7 +241,7 @@ def _with_our_code() -> str:
     return os.pathsep.join([str(_CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

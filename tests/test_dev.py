@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from infra.local import provision
+from sentinel_assets.development import free_port
 from tests.builders.systems import SENTINEL, RunningSystem, alive, environment, eventually, family, system
 
 pytestmark = [
@@ -110,11 +111,3 @@ def test_a_part_that_dies_comes_again(tmp_path: Path, database_url: str) -> None
         pids = family(running.process.pid)
         assert running.stop() == 0
         nothing_is_left(home, pids)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

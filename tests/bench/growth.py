@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import dagster as dg
 import numpy as np
@@ -32,6 +33,9 @@ from resources.warehouse import Warehouse
 from sentinel_assets.fleet import read_fleet
 from sentinel_assets.freshness import DEPENDENCIES
 from tests.bench.measure import Ratio
+from tests.bench.pages import pages, webserver
+from tests.bench.ticks import UPLOADS, remember_runs, tick, upload_bucket
+from tests.builders.bucket import UploadBucket
 from tests.builders.events import RECIPES, event_rows, unit_vectors
 from tests.builders.fleets import ToyFleet
 
@@ -64,19 +68,21 @@ def quickest(ask: Callable[[], Any]) -> float:
     return min(times)
 
 
-def measure(server: Server, size: int) -> Point:
+def measure(server: Server, bucket: UploadBucket, size: int) -> Point:
     name = f"size_{size}"
     server.create_database(name)
     server.create_database(f"dagster_{size}")
     url = server.url(f"dagster_{size}").replace("postgresql://", "postgresql+psycopg2://", 1)
+    storage = {"postgres": {"postgres_url": url}}
     with (
         tempfile.TemporaryDirectory() as folder,
-        dg.DagsterInstance.local_temp(folder, overrides={"storage": {"postgres": {"postgres_url": url}}}) as instance,
+        dg.DagsterInstance.local_temp(folder, overrides={"storage": storage}) as instance,
         Warehouse(server.url(name)) as warehouse,
+        patch.dict(os.environ, DATABASE_URL=server.url(name)),
     ):
         warehouse.migrate()
         recipes = {asset: f"{number:012x}" for number, asset in enumerate(DEPENDENCIES)}
-        ToyFleet.of(instance, size, recipes)
+        remember_runs(instance, ToyFleet.of(instance, size, recipes).partitions)
         with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
             connection.execute(db.text("ANALYZE"))  # as autovacuum has done where rows came over months
         vectors = unit_vectors(size + _QUERIES)
@@ -92,11 +98,12 @@ def measure(server: Server, size: int) -> Point:
             "what search finds": quickest(lambda: search(SearchFilter(), queries[0])),
             "in one video": quickest(lambda: search(SearchFilter(video_id=size // 2), queries[0])),
             "of a rare type": quickest(lambda: search(SearchFilter(types=("theft",)), queries[0])),
-            "the UI's partitions of an asset": quickest(
-                lambda: instance.event_log_storage.get_materialized_partitions(dg.AssetKey("poses"))
+            "a tick for ten uploads": min(
+                tick(instance, bucket, folder, size + 1 + UPLOADS * repeat) for repeat in range(_REPEATS)
             ),
-            "an upload's partition": quickest(lambda: instance.has_dynamic_partition("videos", str(size // 2))),
         }
+        with webserver(Path(folder, "ui"), storage) as address:
+            seconds |= {page: quickest(ask) for page, ask in pages(address, str(size // 2)).items()}
         recall, complete = quality(search, vectors[:size], queries)
         return Point(size, seconds, recall, complete)
 
@@ -207,13 +214,25 @@ def markdown(points: list[Point], copy: Ratio) -> str:
 
 def picture(points: list[Point], path: Path) -> None:
     from sentinel_assets.previews.canvas import figure, plain, rendered, title
-    from sentinel_assets.previews.palette import BLUE, GREEN, GRID, INK, NEUTRAL, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+    from sentinel_assets.previews.palette import (
+        BLUE,
+        FAINT,
+        GREEN,
+        GRID,
+        INK,
+        NEUTRAL,
+        ORANGE,
+        PURPLE,
+        SKY,
+        VERMILION,
+        YELLOW,
+    )
 
     made, axes = figure(420)
     plain(axes)
     title(axes, "What people wait for, by number of videos", "ms; the dotted line is linear")
     sizes = [point.size for point in points]
-    colours = (VERMILION, BLUE, SKY, GREEN, ORANGE, PURPLE, YELLOW, INK)
+    colours = (VERMILION, BLUE, SKY, GREEN, ORANGE, PURPLE, YELLOW, INK, FAINT, GRID)
     for colour, question in zip(colours, points[0].seconds, strict=True):
         axes.plot(sizes, [1000 * p.seconds[question] for p in points], marker="o", color=colour, label=question)
     first = 1000 * points[0].seconds["stale"]
@@ -234,11 +253,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them there")
     options = parser.parse_args(arguments)
     points = []
-    with tempfile.TemporaryDirectory() as home, LocalPostgres(Path(home)).session() as server:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        LocalPostgres(Path(home)).session() as server,
+        upload_bucket() as bucket,
+    ):
         copy = storing(server)
         for size in map(int, ("200,1000" if options.quick else options.sizes).split(",")):
             print(f"{size} videos ...", file=sys.stderr)
-            points.append(measure(server, size))
+            points.append(measure(server, bucket, size))
     print(markdown(points, copy))
     if options.json:
         figures = {"points": [asdict(point) for point in points], "insert_over_copy": asdict(copy)}
