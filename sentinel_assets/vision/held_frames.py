@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-DEFAULT_MB = 256
-"""80 frames of full HD. A job on a GPU host has more to give: `gpu_steps.job_environment`."""
+DEFAULT_MB = 128
+"""40 frames of full HD. A job on a GPU host has more to give: `gpu_steps.job_environment`."""
 
 
 class HeldFrames:

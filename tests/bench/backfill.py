@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,7 @@ from pathlib import Path
 import boto3
 import dagster as dg
 
-from batch_step.cost import accounts_of_run
+from batch_step.cost import DEFAULT_PRICES, accounts_of_run
 from resources.warehouse import Warehouse
 from resources.weights import Catalogue
 from sentinel_assets.sample import compose_sample
@@ -30,6 +32,7 @@ from tests.builders.deployment import BUCKET, Deployment
 from tests.builders.faults import cut
 
 WAYS = {"a job each": 1, "one job": 10_000}
+PRICE = DEFAULT_PRICES["g5.xlarge/on-demand"]
 BOOT_S = 180.0
 """Until a g5.xlarge has booted and pulled the image: taken for granted here, not measured."""
 
@@ -111,14 +114,25 @@ def waited_for(instance: dg.DagsterInstance, run_id: str) -> float:
 
 
 def table(took: dict[str, list[float]]) -> str:
-    alone, shared = took.values()
-    lines = ["| videos | a job each, s a video | one job, s a video | ratio | with the boot of a host |"]
-    lines.append("| --- " * 5 + "|")
-    for n in sorted({1, min(20, len(shared)), len(shared)}):
-        each, one = (sum(way[:n]) / n for way in (alone, shared))
-        booted = (BOOT_S + each) / (BOOT_S / n + one)
-        lines.append(f"| {n} | {each:.2f} | {one:.2f} | {each / one:.2f} | {booted:.1f} |")
+    """For one video, for as many as were measured, and for more by what the later ones took."""
+    lines = [
+        "| videos | | a job each, s a video | one job | ratio | and the boot of one host, a job each | one job |",
+        "| --- " * 7 + "|",
+    ]
+    measured = len(took["one job"])
+    for n in sorted({1, min(20, measured), measured, 100}):
+        each, one = (mean_of(seconds, n) for seconds in took.values())
+        usd = [f"{BOOT_S / n + s:.1f} s, ${(BOOT_S / n + s) / 3600 * PRICE:.4f}" for s in (each, one)]
+        by = "measured" if n <= measured else "by the formula"
+        lines.append(f"| {n} | {by} | {each:.2f} | {one:.2f} | {each / one:.2f} | {' | '.join(usd)} |")
     return "\n".join(lines)
+
+
+def mean_of(seconds: Sequence[float], videos: int) -> float:
+    """Seconds a video; those that were not measured take what those after the first took."""
+    first, *later = seconds
+    further = statistics.fmean(later) if later else first
+    return math.fsum([*seconds[:videos], *[further] * (videos - len(seconds))]) / videos
 
 
 if __name__ == "__main__":

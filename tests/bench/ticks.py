@@ -80,19 +80,22 @@ def tick(instance: dg.DagsterInstance, bucket: UploadBucket, artifacts: str, fir
     is that of the environment."""
     for number in range(first, first + UPLOADS):
         bucket.put(f"videos/{number}/clip.mp4", b"frames")
-    logging.getLogger("dagster").setLevel(logging.WARNING)  # a line for each upload
     sensor = uploads_sensor(defs.resolve_job_def(ANALYSIS.name))
     context = dg.build_sensor_context(
         instance=instance,
         definitions=defs,
         sensor_name="uploads",
         resources={
-            "upload_queue": UploadQueue(url=bucket.queue, visibility_s=60, wait_s=1),
+            "upload_queue": UploadQueue(url=bucket.queue, visibility_s=3600, wait_s=1),
             "footage": Footage(base=artifacts),
         },
     )
     began = time.perf_counter()
-    result = sensor(context)
+    logging.disable(logging.INFO)  # a line for each upload
+    try:
+        result = sensor(context)
+    finally:
+        logging.disable(logging.NOTSET)
     took = time.perf_counter() - began
     assert isinstance(result, dg.SensorResult)
     assert len(result.run_requests or []) == UPLOADS, result.skip_reason
