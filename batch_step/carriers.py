@@ -129,7 +129,7 @@ class Carriers:
 
     def _left_by_another(self, queue: str) -> JobRecord | None:
         offer = handover.take(self._offers(queue)) if self._terms.backfill else None
-        if offer is None:
+        if offer is None or not offer.is_within(self._base("")):
             return None
         return JobRecord(offer.job_id, queue, time.time(), True, session=offer.session, runs_before=offer.runs)
 

@@ -31,6 +31,10 @@ class Offer(Record):
     """How many have had the job."""
     token: str
 
+    def is_within(self, channel: str) -> bool:
+        """Whether its line is in this channel: jobs may write there, and a run worker writes where an offer says."""
+        return self.session.startswith(channel) and ".." not in self.session.split("/")
+
 
 def is_offered(session: Channel, of: Offer) -> bool:
     """Whether the run that has the job has offered it before."""

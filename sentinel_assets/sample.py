@@ -105,7 +105,8 @@ def compose_sample(photo_bus: Path, photo_zidane: Path, destination: Path) -> No
         stream = container.add_stream("libx264", rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number, picture in enumerate(_frames(photo_bus, photo_zidane)):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            # Here and not by the encoder, which would share it among threads.
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=stream.pix_fmt, threads=1)
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -265,3 +266,16 @@ def test_of_many_runs_at_once_each_has_a_job_of_its_own(tmp_path: Path) -> None:
         left.append(found.job_id)
     assert faults == []
     assert sorted(left) == [str(number) for number in range(jobs)]
+
+
+@pytest.mark.usefixtures("to_come")
+@pytest.mark.parametrize("way", ["{folder}/elsewhere", "{channel}/../elsewhere"])
+def test_an_offer_that_leads_out_of_the_channel_is_not_taken(toys: Toys, tmp_path: Path, way: str) -> None:
+    """Jobs may write there, and a run worker writes where the offer says."""
+    assert run(toys, tmp_path).success
+    (offered,) = Path(toys.settings["channel"]).glob("backfill-b/offers-*/000000.json")
+    session = way.format(folder=tmp_path, channel=toys.settings["channel"])
+    offered.write_text(json.dumps({**json.loads(offered.read_text()), "session": session}))
+    assert run(toys, tmp_path).success
+    assert not (tmp_path / "elsewhere").exists()
+    assert len(toys.jobs()) == 2
