@@ -16,6 +16,7 @@ import dagster as dg
 from batch_step import handover, shared_job
 from batch_step.channel import EXECUTION, JOB, Channel, open_channel
 from batch_step.claim import Claim
+from batch_step.errors import ChannelUnavailable
 from batch_step.handover import Offer
 from batch_step.jobs import BatchJobs, JobRequest
 from batch_step.limits import job_name, tag_value
@@ -70,17 +71,21 @@ class Carriers:
     def leave(self, carrier: Carrier, *, has_failed: bool) -> None:
         """The run has no more steps for this job: it is left to the next run of the backfill, or ends.
 
-        It ends after a step that failed, too: whatever broke that one may have broken the process.
+        It ends where the last of them failed, too: whatever broke that one may have broken the process. Nothing is
+        raised, as the final event is recorded by then: what cannot be said to the job, its idle time says.
         """
         session = carrier.session
         assert session is not None
         of = Offer(carrier.job_id, session.uri, carrier.runs_before + 1, uuid4().hex)
-        if handover.is_offered(session, of):
-            return  # by a run worker that was lost; the job may have gone on to another run
-        if has_failed or not self._is_wanted(carrier):
-            shared_job.close(session, "the run has no more steps for it")
-        else:
-            handover.offer(self._offers(carrier.queue), session, of)
+        try:
+            if handover.is_offered(session, of):
+                return  # by a run worker that was lost; the job may have gone on to another run
+            if has_failed or not self._is_wanted(carrier):
+                shared_job.close(session, "the run has no more steps for it")
+            else:
+                handover.offer(self._offers(carrier.queue), session, of)
+        except ChannelUnavailable as error:
+            _LOG.warning("job %s is left to end by itself in %g s: %s", carrier.job_id, self._terms.idle_s, error)
 
     def _own_job(self, channel: Channel, queue: str) -> Carrier:
         request = self._request(queue, channel.uri, [*self._terms.command, channel.uri], self._context.step.key)
@@ -148,7 +153,7 @@ class Carriers:
             return self._context.instance.get_runs_count(to_come) > 0 and all(
                 _tags(job).get(BACKFILL_TAG) == backfill for job in self._jobs.waiting(carrier.queue)
             )
-        except Exception as error:  # noqa: BLE001 - the step is over, and nothing may be raised after its final event
+        except Exception as error:  # noqa: BLE001 - Dagster's storage, or Batch: whatever it is, the step is over
             _LOG.warning("job %s is not left to another run: %s", carrier.job_id, error)
             return False
 

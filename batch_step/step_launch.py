@@ -220,7 +220,9 @@ class StepLaunch:
 
     def _submitted(self, carrier: Carrier) -> str:
         verb = "Following" if carrier.adopted else "In line for" if carrier.session is not None else "Submitted"
-        before = f", which {carrier.runs_before} runs of this backfill have had before" if carrier.runs_before else ""
+        count = carrier.runs_before
+        runs = f"{count} runs of this backfill have" if count > 1 else "another run of this backfill has"
+        before = f", which {runs} had before" if count else ""
         return f"{verb} Batch job {carrier.job_id} on {carrier.queue}{before}"
 
     def _links(self, job_id: str, channel: Channel | None = None) -> dict[str, Any]:

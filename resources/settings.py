@@ -75,7 +75,7 @@ class Settings:
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
             step_time_limit_s=_seconds(env, "SENTINEL_STEP_TIME_LIMIT", 4 * 3600.0),
             held_frames_mb=max(0.0, _number(env, "SENTINEL_HELD_FRAMES_MB", DEFAULT_MB)),
-            videos_per_job=max(1, int(_number(env, "SENTINEL_VIDEOS_PER_JOB", 20))),
+            videos_per_job=_count(env, "SENTINEL_VIDEOS_PER_JOB", 20),
             host_prices=_prices(env, "SENTINEL_HOST_PRICES"),
             cloud=Cloud.from_env(env),
         )
@@ -98,6 +98,15 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         raise SentinelError(
             f"{text!r} is not a number", where=name, remedy=f"Set {name} to one, such as {default}"
         ) from error
+
+
+def _count(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise SentinelError(
+            f"{text!r} is not a whole number above 0", where=name, remedy=f"Set {name} to one, such as {default}"
+        )
+    return int(text)
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

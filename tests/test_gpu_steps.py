@@ -314,6 +314,17 @@ def test_how_long_a_step_may_run_is_the_deployments_to_say(tmp_path: Path) -> No
             Settings.from_env({"SENTINEL_STEP_TIME_LIMIT": wrong})
 
 
+def test_how_many_videos_a_job_serves_is_the_deployments_to_say(tmp_path: Path) -> None:
+    for given, expected in (("", 20), ("1", 1), ("50", 50)):
+        environment = {"SENTINEL_HOME": str(tmp_path), "SENTINEL_VIDEOS_PER_JOB": given}
+        settings = replace(Settings.from_env(environment), cloud=ON_QUEUE)
+        launcher = definitions(settings).resolve_implicit_global_asset_job_def().resource_defs["gpu"]
+        assert launcher.config_schema.default_value["runs_per_job"] == expected  # type: ignore[attr-defined]
+    for wrong in ("0", "-1", "1.5", "inf", "nan", "many", "²"):
+        with pytest.raises(SentinelError, match="SENTINEL_VIDEOS_PER_JOB"):
+            Settings.from_env({"SENTINEL_VIDEOS_PER_JOB": wrong})
+
+
 def test_what_a_host_costs_is_the_deployments_to_say(tmp_path: Path) -> None:
     """As it is written in Terraform; of others the launcher's own prices hold."""
     environment = {"SENTINEL_HOME": str(tmp_path), "SENTINEL_HOST_PRICES": "g5.xlarge/on-demand=1.3, local/spot=0"}

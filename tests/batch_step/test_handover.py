@@ -17,6 +17,7 @@ import pytest
 from batch_step import handover, shared_job
 from batch_step.channel import Channel, open_channel
 from batch_step.cost import TOOK, accounts_of_run
+from batch_step.errors import ChannelUnavailable
 from batch_step.handover import Offer
 from tests.batch_step.runs import Toys, messages, ran
 
@@ -180,6 +181,24 @@ def test_a_batch_that_does_not_answer_lets_the_job_end(
     monkeypatch.setattr(BatchJobs, "waiting", away)
     assert run(toys, tmp_path, idle_seconds=600).success
     wait_until(lambda: states(toys) == ["SUCCEEDED"])
+
+
+@pytest.mark.usefixtures("to_come")
+def test_a_channel_that_is_away_at_the_end_fails_no_run(
+    toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All steps are over and recorded; the job ends by itself."""
+
+    def away(*_: object) -> None:
+        raise ChannelUnavailable("no route to S3", where="s3://steps")
+
+    for function in ("offer", "is_offered"):
+        with monkeypatch.context() as patch:
+            patch.setattr(handover, function, away)
+            result = run(toys, tmp_path, idle_seconds=0.5)
+            assert result.success
+            assert {e.step_key for e in result.get_step_success_events()} == {*STEPS}
+    wait_until(lambda: states(toys) == ["SUCCEEDED"] * 2)
 
 
 @pytest.mark.usefixtures("to_come")
