@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
 from uuid import uuid4
 
 import dagster as dg
@@ -144,15 +142,15 @@ class Carriers:
         return open_channel(f"{self._base(f'backfill-{self._terms.backfill}')}/offers-{self._kind(queue)}-{code}")
 
     def _is_wanted(self, carrier: Carrier) -> bool:
-        """Whether another run of the backfill may have the job: one is to come, and nobody else waits for its host."""
+        """Whether another run of the backfill may have the job: one is to come, and no job waits for the host. One of
+        the same backfill is no exception: it came first, and would wait until all others are done."""
         backfill = self._terms.backfill
         if backfill is None or carrier.runs_before + 1 >= self._terms.runs_per_job:
             return False
         try:
             to_come = dg.RunsFilter(tags={BACKFILL_TAG: backfill}, statuses=_TO_COME)
-            return self._context.instance.get_runs_count(to_come) > 0 and all(
-                _tags(job).get(BACKFILL_TAG) == backfill for job in self._jobs.waiting(carrier.queue)
-            )
+            is_to_come = self._context.instance.get_runs_count(to_come) > 0
+            return is_to_come and not self._jobs.somebody_waits(carrier.queue)
         except Exception as error:  # noqa: BLE001 - Dagster's storage, or Batch: whatever it is, the step is over
             _LOG.warning("job %s is not left to another run: %s", carrier.job_id, error)
             return False
@@ -191,7 +189,3 @@ class Carriers:
 def _job_of(channel: Channel) -> JobRecord | None:
     data = channel.get(JOB)
     return None if data in (None, b"null") else JobRecord.read(channel, JOB)
-
-
-def _tags(job: Mapping[str, Any]) -> Mapping[str, str]:
-    return job.get("tags") or {}

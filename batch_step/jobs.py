@@ -163,12 +163,10 @@ class BatchJobs:
         )
         return [j["jobId"] for page in pages for j in page["jobSummaryList"] if j["status"] in IN_FLIGHT]
 
-    def waiting(self, queue: str) -> list[dict[str, Any]]:
-        """Of the jobs that wait for a host, in full, at most a hundred."""
-        found = self._client.list_jobs(jobQueue=queue, jobStatus="RUNNABLE", maxResults=DESCRIBE_LIMIT)[
-            "jobSummaryList"
-        ]
-        return list(self.describe([job["jobId"] for job in found]).values()) if found else []
+    def somebody_waits(self, queue: str) -> bool:
+        """Whether a job of the queue waits for a host."""
+        listed = self._client.list_jobs(jobQueue=queue, jobStatus="RUNNABLE", maxResults=1)
+        return bool(listed["jobSummaryList"])
 
     def try_to_terminate(self, job_id: str, reason: str) -> None:
         """The same where there is something more important to be told than that Batch does not answer: the lease and

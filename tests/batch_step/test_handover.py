@@ -112,8 +112,9 @@ def test_nobody_else_is_given_the_job(
 
 
 @pytest.mark.usefixtures("to_come")
-def test_a_job_that_somebody_else_waits_for_is_not_kept(toys: Toys, tmp_path: Path) -> None:
-    """An upload's job, for whose host there is no room beside it."""
+@pytest.mark.parametrize("tags", [{}, {"dagster/backfill": "b"}], ids=["an upload's", "the same backfill's"])
+def test_a_job_that_somebody_waits_for_is_not_kept(toys: Toys, tmp_path: Path, tags: dict[str, str]) -> None:
+    """Another job, for whose host there is no room beside it."""
     batch = boto3.client("batch")
     whole = [{"type": "VCPU", "value": "16"}]
     waiting: list[str] = []
@@ -124,6 +125,7 @@ def test_a_job_that_somebody_else_waits_for_is_not_kept(toys: Toys, tmp_path: Pa
                 jobName="upload",
                 jobQueue="gpu",
                 jobDefinition="toy",
+                tags=tags,
                 containerOverrides={"command": ["true"], "resourceRequirements": whole},
             )
             waiting.append(asked["jobId"])
@@ -175,10 +177,10 @@ def test_a_batch_that_does_not_answer_lets_the_job_end(
     """The run's last step is over by then: its run succeeds."""
     from batch_step.jobs import BatchJobs
 
-    def away(self: BatchJobs, queue: str) -> list[dict[str, Any]]:
+    def away(self: BatchJobs, queue: str) -> bool:
         raise ConnectionError("no route to AWS Batch")
 
-    monkeypatch.setattr(BatchJobs, "waiting", away)
+    monkeypatch.setattr(BatchJobs, "somebody_waits", away)
     assert run(toys, tmp_path, idle_seconds=600).success
     wait_until(lambda: states(toys) == ["SUCCEEDED"])
 
