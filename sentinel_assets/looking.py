@@ -24,7 +24,18 @@ def people_in(
     on_damage: Callable[[str], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
-    """The DETECTIONS table of the video."""
+    """The DETECTIONS table of the video. What is damaged is told at the end, by the thread that calls."""
+    damage: list[str] = []
+    table = _people_in(path, clip, damage.append if on_damage else None, on_progress)
+    for line in damage:
+        assert on_damage
+        on_damage(line)
+    return table
+
+
+def _people_in(
+    path: Path, clip: Clip, on_damage: Callable[[str], None] | None, on_progress: Callable[[float], None] | None
+) -> pd.DataFrame:
     chosen = sampling()
     HELD.bound_bytes = int(Settings.from_env().held_frames_mb * 2**20)
     detector, face_detector, parameters = models.detector(), models.face_detector(), DetectionParameters()

@@ -52,9 +52,10 @@ _PUBLISHED = ("models.batches", "models.checkpoints", "models.conversions")
 
 STAGES: Mapping[str, Stage] = {
     "detections": Stage(
-        revision=2,
+        revision=3,
         modules=(
             *_READING,
+            "ahead",
             "suitability",
             "tracking",
             "detections",
@@ -90,6 +91,7 @@ STAGES: Mapping[str, Stage] = {
         revision=1,
         modules=(
             *_READING,
+            "ahead",
             "poses",
             "orientation",
             "models.movenet",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice, pairwise
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
+from sentinel_assets.vision.ahead import batches_ahead
 from sentinel_assets.vision.frames import Clip, Frame
 from sentinel_assets.vision.protocols import (
     JOINED,
@@ -92,8 +93,8 @@ def detect_people(
     """The DETECTIONS table of these frames (ascending), with the Sampling in its attrs.
 
     A person has one row in a sample, and at most one face. Tracks are numbered from 1 in the order of appearance.
-    Frames are consumed as they come, a batch at a time. A detector that finds faces itself (a `PeopleDetector`) takes
-    no face detector.
+    Frames are consumed as they come, a batch at a time, in another thread. A detector that finds faces itself (a
+    `PeopleDetector`) takes no face detector.
     """
     if (face_detector is None) != isinstance(detector, PeopleDetector):
         raise ValueError(f"{detector.name} needs a face detector if, and only if, it finds no faces itself")
@@ -108,9 +109,10 @@ def look(
     face_detector: FaceDetector | None,
     parameters: DetectionParameters,
 ) -> Iterator[Sight]:
-    """What is seen in each of the frames, which are consumed as they come, a batch at a time."""
-    upcoming = iter(frames)
-    while batch := list(islice(upcoming, parameters.batch)):
+    """What is seen in each of the frames, which are consumed as they come; another thread decodes and shrinks a batch
+    while the detectors look at the one before."""
+    shrunk = ((frame, _shrunk(frame, parameters.long_side)) for frame in frames)
+    for batch in batches_ahead(shrunk, parameters.batch):
         yield from _look(batch, detector, face_detector, parameters)
 
 
@@ -163,12 +165,12 @@ class Sight:
 
 
 def _look(
-    frames: Sequence[Frame],
+    batch: Sequence[tuple[Frame, Image]],
     detector: Detector | PeopleDetector,
     face_detector: FaceDetector | None,
     parameters: DetectionParameters,
 ) -> Iterator[Sight]:
-    images = [_shrunk(frame, parameters.long_side) for frame in frames]
+    frames, images = [frame for frame, _ in batch], [image for _, image in batch]
     if isinstance(detector, PeopleDetector):
         for frame, image, people in zip(frames, images, detector.detect_people(images), strict=True):
             seen = _in_frame(people.persons, image, frame)

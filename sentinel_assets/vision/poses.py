@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sentinel_assets.vision.ahead import batches_ahead
 from sentinel_assets.vision.frames import frames_at
 from sentinel_assets.vision.orientation import MIN_CONFIDENCE, orientation_of
 from sentinel_assets.vision.protocols import BodyModel, BodyView, Direction, Floats, Image, Pose, PoseModel
@@ -57,7 +57,7 @@ class PoseParameters:
     """Width over height of a box from which the first model's skeleton is taken if there is one: on lying people the
     posture from MoveNet is right in 92 of 94 frames, from YOLO11n-pose in 57."""
     batch: int = 16
-    """How many cut-outs a model gets at once; they are in memory together."""
+    """How many cut-outs a model gets at once; they are in memory together, and as many that come next."""
 
     def __post_init__(self) -> None:
         if not self.surroundings or min(*self.surroundings, self.lying_surroundings) < 0:
@@ -130,8 +130,7 @@ def estimate_poses(
     persons = persons.sort_values(["sample", "track"], kind="stable")
     rows: list[dict[str, Any]] = []
     reach = max(*parameters.surroundings, parameters.lying_surroundings, *_reaches(pose_models))
-    cutouts = _cutouts(path, persons, reach)
-    while batch := list(islice(cutouts, parameters.batch)):
+    for batch in batches_ahead(_cutouts(path, persons, reach), parameters.batch):
         found = _find(batch, pose_models, parameters)
         rows.extend(_row(person, skeleton) for person, skeleton in zip(batch, found, strict=True))
         if on_progress:

@@ -39,14 +39,18 @@ class TrackingParameters:
     """Weight of what a track looked like before against what it looks like now."""
     previous_weight: float = 0.1
     """Share of the distance that is measured from where the person was, not from where the motion leads."""
-    appearance_weight: float = 0.5
-    """Cost of an entirely different appearance (cosine distance 1)."""
+    depth_weight: float = 1.5
+    """What a distance up or down the picture counts against one across: of a step along the line of sight a camera on
+    the wall shows a quarter to a half."""
+    appearance_weight: float = 1.5
+    """Cost of an entirely different appearance (cosine distance 1): the same person a second later has .03 in the
+    median and .10 in one of twenty samples of two real clips, another of their nine people .23 in the mean."""
     height_weight: float = 0.2
     """Cost of a box that is larger or smaller by a factor of e than the one before."""
     lost_weight_per_s: float = 0.15
     """Cost of each second that a track was out of sight, so that one seen a moment ago is preferred."""
-    new_track_cost: float = 1.3
-    """A pair dearer than this is left unmatched; a distance at the limit of the reach costs 1."""
+    new_track_cost: float = 1.15
+    """A pair dearer than this is left unmatched; a distance across the picture at the limit of the reach costs 1."""
     upright_aspect: float = 1.8
     """Height over width from which a box shows a standing person, whose height may be learned."""
     same_iou: float = 0.7
@@ -160,6 +164,8 @@ class Tracker:
         costs = np.full((len(self._tracks), len(found)), np.inf)
         for row, track in enumerate(self._tracks):
             is_lost = time_s - track.time_s > self._interval_s
+            if is_lost and self._has_left(track, time_s):
+                continue
             for column, box in enumerate(found):
                 if original[column] == column or not is_lost:
                     costs[row, column] = self._cost(track, time_s, box, None if looks is None else looks[column])
@@ -174,20 +180,31 @@ class Tracker:
         """How unlikely it is that `box` shows `track`; infinite when nobody could have got there."""
         p = self.parameters
         elapsed = time_s - track.time_s
-        step = self._displacement(track.box, box) / track.height
-        faded = p.prediction_memory_s * (1 - np.exp(-elapsed / p.prediction_memory_s))
-        from_previous = float(np.hypot(*step))
-        from_predicted = float(np.hypot(*(step - track.velocity * faded)))
+        from_previous = self._displacement(track.box, box) / track.height
+        from_predicted = from_previous - self._predicted(track, elapsed)
         reach = p.reach_per_s * elapsed + p.reach_at_rest
-        if min(from_previous, from_predicted) > reach:
+        if min(np.hypot(*from_previous), np.hypot(*from_predicted)) > reach:
             return np.inf
-        distance = (1 - p.previous_weight) * from_predicted + p.previous_weight * from_previous
+        weights = np.array([1.0, p.depth_weight])
+        distance = (1 - p.previous_weight) * np.hypot(*(weights * from_predicted))
+        distance += p.previous_weight * np.hypot(*(weights * from_previous))
         cost = distance / reach
         cost += p.height_weight * abs(np.log(_extent(box) / _extent(track.box))) if not self._is_cut(box).any() else 0.0
         cost += p.lost_weight_per_s * (elapsed - self._interval_s)
         if look is not None and track.appearance is not None:
             cost += p.appearance_weight * float(1 - look @ track.appearance)
         return float(cost)
+
+    def _predicted(self, track: _Track, elapsed: float) -> Vector:
+        """(2,) H: how far the motion has led since the track was seen."""
+        memory = self.parameters.prediction_memory_s
+        return np.asarray(track.velocity * memory * (1 - np.exp(-elapsed / memory)))
+
+    def _has_left(self, track: _Track, time_s: float) -> bool:
+        """Whether the motion has led out of the picture: a box at that edge is then the next person who comes in."""
+        middle = (track.box[:2] + track.box[2:]) / 2
+        middle = middle + self._predicted(track, time_s - track.time_s) * track.height
+        return bool((middle < 0).any() or (middle > self.frame_size).any())
 
     def _displacement(self, before: Vector, after: Vector) -> Vector:
         """(2,) px from one box to another of the same person: of the feet; where they are hidden, of the head; else

@@ -39,7 +39,8 @@ from sentinel_assets.vision.protocols import (
 from tests.bench.footage import WIDTH, number_in, people
 
 _TOKENS, _PROMPT, _WORDS = 60, 300, 8000
-_AT_ONCE = 8
+_AT_ONCE = 4
+"""Events: `fastvlm.py`'s batch on a CPU."""
 _STANDING = np.array(
     # x and y of the 17 COCO keypoints as shares of a standing person's box, by half the box's width and its height
     [

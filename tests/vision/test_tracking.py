@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sentinel_assets.vision.protocols import Boxes
 from sentinel_assets.vision.tracking import Tracker, TrackingParameters
 from tests.bench.rules import crossing_figures
+from tests.bench.tracking import LEAST_KEPT, SHOP, YARD, Place, by_overlap, figures, ours
 from tests.builders.tracks import Act, Actor, Camera, Scene, stay, walk
 
 RATES = (1.0, 2.0, 5.0, 10.0)
@@ -271,3 +272,27 @@ def test_bad_parameters_are_refused() -> None:
         TrackingParameters(reach_per_s=-1)
     with pytest.raises(ValueError, match="frame_size"):
         Tracker((0, 480))
+
+
+def test_the_next_who_comes_in_does_not_get_the_id_of_the_one_who_went_out_there() -> None:
+    """One walks out of the picture at the right; two seconds later another comes in at the same place."""
+    leaves = Actor(((0.0, -1.0, 7.0), (5.0, 5.5, 7.0)), (Act(0, "walking"),), present=(0, 5))
+    comes = Actor(((6.0, 5.5, 7.0), (11.0, -1.0, 7.0)), (Act(0, "walking"),), present=(6, 11))
+    scene = Scene((leaves, comes), 11, 1.0)
+    seen = track(scene)
+    gap_s = min(t for t, s in zip(scene.times_s, seen, strict=True) if 2 in s) - max(
+        t for t, s in zip(scene.times_s, seen, strict=True) if 1 in s
+    )
+    assert gap_s <= TrackingParameters().lost_life_s
+    assert set(ids_of(seen, 1)) == {1}
+    assert set(ids_of(seen, 2)) == {2}
+
+
+@pytest.mark.parametrize("place", [YARD, SHOP], ids=["yard", "shop"])
+def test_people_are_followed_at_one_sample_a_second_as_a_detector_sees_them(place: Place) -> None:
+    """Six at a time, with boxes missed and people hidden; a tracker by overlap loses them."""
+    found = figures(ours, place, 1.0, seeds=3)
+    assert found.followed >= LEAST_KEPT
+    assert found.kept >= LEAST_KEPT
+    assert found.own >= 0.85
+    assert figures(by_overlap, place, 1.0, seeds=3).kept < 0.5
