@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed-$(PROFILE)
 # Three on two cores: many tests wait for what they started. tests/conftest.py says which files begin.
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-whole bench-growth bench-launcher bench-upgrade bench-backfill bench-models bench-gpu models clean
+.PHONY: demo test drills lint types contracts check quality bench bench-decode bench-whole bench-sizes bench-tracking bench-growth bench-launcher bench-upgrade bench-backfill bench-models bench-gpu models clean
 
 demo: $(INSTALLED)
 	@$(BIN)/sentinel demo $(if $(VIDEO),"$(VIDEO)")
@@ -49,7 +49,7 @@ quality: $(INSTALLED)
 	@$(BIN)/sentinel models pull >&2
 	@$(BIN)/python -m tests.bench.quality "$(FOOTAGE)"
 
-bench: bench-decode bench-whole bench-growth bench-launcher
+bench: bench-decode bench-whole bench-sizes bench-tracking bench-growth bench-launcher
 
 bench-decode: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.decode $(ARGS)
@@ -60,6 +60,13 @@ bench-launcher: $(VENV)/.installed-dev
 bench-whole: $(VENV)/.installed-dev
 	@$(BIN)/sentinel models pull >&2
 	@$(BIN)/python -m tests.bench.whole $(ARGS)
+
+bench-sizes: $(VENV)/.installed-dev
+	@$(BIN)/sentinel models pull >&2
+	@$(BIN)/python -m tests.bench.sizes $(ARGS)
+
+bench-tracking: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.bench.tracking $(ARGS)
 
 bench-growth: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench.growth $(ARGS)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,18 @@ _CAMERA = {"b:v": "4M", "maxrate": "4M", "bufsize": "8M", "threads": "2"}
 
 TIME_BASE = Fraction(1, 1000)
 
-_PEOPLE = ((5, 300, 90), (3, 420, 160), (2, 360, 120))
+PEOPLE = 3
+_LOOKS = ((5, 300, 90), (3, 420, 160), (2, 360, 120))
 """Speed px a frame, top px, brightness, of blocks of a person's size that walk to and fro behind one another."""
 _BODY = (150, 420)
 
 
-def people(number: int) -> list[tuple[int, int, int, int]]:
-    """Where they are in that frame: x1, y1, x2, y2 px."""
+def people(number: int, count: int = PEOPLE) -> list[tuple[int, int, int, int]]:
+    """Where so many are in that frame: x1, y1, x2, y2 px."""
     width, height = _BODY
     found = []
-    for place, (speed, top, _) in enumerate(_PEOPLE):
+    for place in range(count):
+        speed, top, _ = _LOOKS[place % len(_LOOKS)]
         way = WIDTH - CORNER - width
         along = (number * speed + 500 * place) % (2 * way)
         left = CORNER + (along if along < way else 2 * way - along)
@@ -75,16 +78,17 @@ class Kind:
         ticks = self.times(seconds * RATE)
         return [float((tick - ticks[0]) * TIME_BASE) for tick in ticks]
 
-    def make(self, folder: Path, seconds: int) -> Path:
-        """The clip of about so many seconds; made once."""
-        path = folder / f"{self.name.replace(' ', '-').replace(',', '')}-{seconds}s{self.suffix}"
+    def make(self, folder: Path, seconds: int, count: int = PEOPLE) -> Path:
+        """The clip of about so many seconds, with so many people; made once."""
+        crowd = "" if count == PEOPLE else f"-{count}-people"
+        path = folder / f"{self.name.replace(' ', '-').replace(',', '')}-{seconds}s{crowd}{self.suffix}"
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_name(f"unfinished-{path.name}")
             frames = seconds * RATE
             camera = {"width": WIDTH, "height": HEIGHT, "rate": RATE, "time_base": TIME_BASE}
             times = self.times(frames)
-            write_clip(unfinished, picture=_shop(), frames=frames, times=times, **camera, **self.clip)
+            write_clip(unfinished, picture=_shop(count), frames=frames, times=times, **camera, **self.clip)
             unfinished.replace(path)
         return path
 
@@ -108,15 +112,15 @@ def number_in(image: NDArray[np.uint8]) -> int:
     return frame_number(image[:side, :side])
 
 
-def _shop() -> Callable[[int, int, int], NDArray[np.uint8]]:
-    """Draws shelves, three people-sized blocks that move, and the noise of a sensor."""
+def _shop(count: int) -> Callable[[int, int, int], NDArray[np.uint8]]:
+    """Draws shelves, people-sized blocks that move, and the noise of a sensor."""
     rng = np.random.default_rng(7)
     shelves = np.repeat(np.repeat(rng.integers(40, 200, (HEIGHT // 40, WIDTH // 40, 3)), 40, axis=0), 40, axis=1)
     noisy = [np.clip(shelves + rng.normal(0, 3, shelves.shape), 0, 255).astype(np.uint8) for _ in range(_SCENES)]
 
     def draw(number: int, width: int, height: int) -> NDArray[np.uint8]:
         image = noisy[number % _SCENES].copy()
-        for (x1, y1, x2, y2), (_, _, colour) in zip(people(number), _PEOPLE, strict=True):
+        for (x1, y1, x2, y2), (_, _, colour) in zip(people(number, count), cycle(_LOOKS), strict=False):
             image[y1:y2, x1:x2] = image[y1:y2, x1:x2] // 2 + colour // 2
         image[:CORNER, :CORNER] = frame_picture(number, CORNER, CORNER)
         return image

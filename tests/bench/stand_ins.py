@@ -36,7 +36,7 @@ from sentinel_assets.vision.protocols import (
     Pose,
     Scene,
 )
-from tests.bench.footage import WIDTH, number_in, people
+from tests.bench.footage import PEOPLE, WIDTH, number_in, people
 
 _TOKENS, _PROMPT, _WORDS = 60, 300, 8000
 _AT_ONCE = 4
@@ -71,9 +71,12 @@ def _run(network: Any, images: Sequence[Image], size: tuple[int, int]) -> None:
 
 
 class Detector:
-    """A `PeopleDetector`."""
+    """A `PeopleDetector` of footage with so many people."""
 
     name = "stand-in-detector"
+
+    def __init__(self, count: int = PEOPLE) -> None:
+        self._count = count
 
     @cached_property
     def network(self) -> Any:
@@ -88,7 +91,7 @@ class Detector:
 
     def _seen(self, image: Image) -> People:
         scale = image.shape[1] / WIDTH
-        persons = np.array(people(number_in(image)), np.float32) * scale
+        persons = np.array(people(number_in(image), self._count), np.float32) * scale
         heads = persons.copy()
         width, height = persons[:, 2] - persons[:, 0], persons[:, 3] - persons[:, 1]
         heads[:, 0], heads[:, 2] = persons[:, 0] + 0.3 * width, persons[:, 2] - 0.3 * width
@@ -110,7 +113,8 @@ class AgeAndGender:
         return timm.create_model("mobilenetv3_large_100", pretrained=False).eval()
 
     def crop(self, scene: Scene, asked: Sequence[int]) -> list[PersonCrop]:
-        return [PersonCrop(_cut(scene.image, scene.faces[i]), _cut(scene.image, scene.persons[i]), i) for i in asked]
+        faces = [_cut(scene.image, scene.faces[i]) if i < len(scene.faces) else None for i in asked]
+        return [PersonCrop(face, _cut(scene.image, scene.persons[i]), i) for face, i in zip(faces, asked, strict=True)]
 
     def estimate_crops(self, crops: Sequence[PersonCrop]) -> list[Attributes | None]:
         _run(self.network, [crop.body for crop in crops if crop.body is not None], (256, 256))
