@@ -6,13 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from platformdirs import user_cache_path, user_data_path
 
 from resources.cloud import Cloud
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.held_frames import DEFAULT_MB
+
+if TYPE_CHECKING:
+    from sentinel_assets.vision.containers import DecodeDevice
 
 Deployment = Literal["local", "aws"]
 Profile = Literal["cpu", "permissive", "gpu"]
@@ -41,6 +44,8 @@ class Settings:
     held_frames_mb: float = DEFAULT_MB
     """Of decoded frames that a run keeps for its later stages; a job on Batch is given more
     (`gpu_steps.py`)."""
+    decode_device: DecodeDevice = "cpu"
+    """Where sampled frames are decoded; "cuda": on the GPU, where there is one that can."""
     videos_per_job: int = 20
     """That one job on Batch analyses at most, of those of one backfill, one after another; its models stay loaded."""
     host_prices: Mapping[str, float] = field(default_factory=dict)
@@ -56,8 +61,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read SENTINEL_HOME, SENTINEL_WEIGHTS, SENTINEL_DEPLOYMENT, SENTINEL_PROFILE, SENTINEL_SAMPLE_RATE,
         SENTINEL_SHOW_FACES, SENTINEL_ACCEPT_TRUNCATED, SENTINEL_STEP_TIME_LIMIT (s), SENTINEL_HELD_FRAMES_MB,
-        SENTINEL_VIDEOS_PER_JOB, SENTINEL_HOST_PRICES (type/purchase=USD, ...), DATABASE_URL, and those that `Cloud`
-        names.
+        SENTINEL_DECODE_DEVICE, SENTINEL_VIDEOS_PER_JOB, SENTINEL_HOST_PRICES (type/purchase=USD, ...), DATABASE_URL,
+        and those that `Cloud` names.
 
         In a checkout `home` is its `.sentinel` folder, else the user's data folder.
         """
@@ -75,6 +80,7 @@ class Settings:
             show_faces=_choice(env, "SENTINEL_SHOW_FACES", ("0", "1"), "0") == "1",
             step_time_limit_s=_seconds(env, "SENTINEL_STEP_TIME_LIMIT", 4 * 3600.0),
             held_frames_mb=max(0.0, _number(env, "SENTINEL_HELD_FRAMES_MB", DEFAULT_MB)),
+            decode_device=cast("DecodeDevice", _choice(env, "SENTINEL_DECODE_DEVICE", ("cpu", "cuda"), "cpu")),
             videos_per_job=_count(env, "SENTINEL_VIDEOS_PER_JOB", 20),
             host_prices=_prices(env, "SENTINEL_HOST_PRICES"),
             cloud=Cloud.from_env(env),

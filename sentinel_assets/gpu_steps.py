@@ -85,6 +85,7 @@ def job_environment(settings: Settings) -> dict[str, str]:
         "SENTINEL_SAMPLE_RATE": str(settings.sample_rate_hz),
         "SENTINEL_SHOW_FACES": str(int(settings.show_faces)),
         "SENTINEL_ACCEPT_TRUNCATED": str(int(settings.accept_truncated)),
+        "SENTINEL_DECODE_DEVICE": settings.decode_device,
         "SENTINEL_HELD_FRAMES_MB": os.environ.get("SENTINEL_HELD_FRAMES_MB") or str(JOB_HELD_FRAMES_MB),
     }
 

@@ -36,8 +36,8 @@ def people_in(
 def _people_in(
     path: Path, clip: Clip, on_damage: Callable[[str], None] | None, on_progress: Callable[[float], None] | None
 ) -> pd.DataFrame:
-    chosen = sampling()
-    HELD.bound_bytes = int(Settings.from_env().held_frames_mb * 2**20)
+    chosen, settings = sampling(), Settings.from_env()
+    HELD.bound_bytes = int(settings.held_frames_mb * 2**20)
     detector, face_detector, parameters = models.detector(), models.face_detector(), DetectionParameters()
     if isinstance(chosen, AdaptiveSampling):
         return detect_adaptively(
@@ -47,11 +47,12 @@ def _people_in(
             face_detector=face_detector,
             sampling=chosen,
             parameters=parameters,
+            device=settings.decode_device,
             on_damage=on_damage,
             on_progress=on_progress,
         )
     return detect_people(
-        sample_frames(path, chosen.rate_hz, on_damage=on_damage),
+        sample_frames(path, chosen.rate_hz, on_damage=on_damage, device=settings.decode_device),
         clip,
         detector=detector,
         face_detector=face_detector,

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentinel_assets.vision.frames import Frame
+
+if TYPE_CHECKING:
+    from sentinel_assets.vision.containers import DecodeDevice
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]
@@ -68,14 +72,18 @@ class AtInstants:
 
 
 def frames_from(
-    path: Path, instants: Sequence[float], *, on_damage: Callable[[str], None] | None = None
+    path: Path,
+    instants: Sequence[float],
+    *,
+    on_damage: Callable[[str], None] | None = None,
+    device: DecodeDevice = "cpu",
 ) -> Iterator[Frame]:
     """The first frame at or after each instant (s from the first frame); `Frame.sample` counts them from 0."""
     from sentinel_assets.vision import decoding
 
     if not instants:
         return
-    chosen = decoding.chosen_frames(path, lambda base: AtInstants(instants, base), on_damage=on_damage)
+    chosen = decoding.chosen_frames(path, lambda base: AtInstants(instants, base), on_damage=on_damage, device=device)
     for sample, one in enumerate(chosen):
         yield Frame(sample, one.time_s, one.picture)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from sentinel_assets.vision.detections import DetectionParameters, Progress, Sig
 from sentinel_assets.vision.frames import Clip, sample_frames
 from sentinel_assets.vision.protocols import JOINED, Detector, FaceDetector, PeopleDetector
 from sentinel_assets.vision.tracking import Tracker
+
+if TYPE_CHECKING:
+    from sentinel_assets.vision.containers import DecodeDevice
 
 _SAME_TIME_S = 1e-6
 
@@ -27,6 +31,7 @@ def detect_adaptively(
     face_detector: FaceDetector | None,
     sampling: AdaptiveSampling,
     parameters: DetectionParameters | None = None,
+    device: DecodeDevice = "cpu",
     on_damage: Callable[[str], None] | None = None,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -41,7 +46,7 @@ def detect_adaptively(
         if on_progress:
             on_progress(min(1.0, fraction))
 
-    scout = sample_frames(path, sampling.scout_hz, on_damage=on_damage)
+    scout = sample_frames(path, sampling.scout_hz, on_damage=on_damage, device=device)
     sights = []
     for sight in look(scout, detector, face_detector, parameters):
         sights.append(sight)
@@ -51,7 +56,7 @@ def detect_adaptively(
 
     def look_closer(wanted: Sequence[float]) -> list[Sight]:
         # Damage was told of by the scout, who read the whole file.
-        closer = frames_from(path, wanted, on_damage=lambda _: None)
+        closer = frames_from(path, wanted, on_damage=lambda _: None, device=device)
         return _merged(sights, look(closer, detector, face_detector, parameters))
 
     sights = look_closer(instants(present, sampling.person_hz, but=sampling.scout_hz, end_s=end_s))

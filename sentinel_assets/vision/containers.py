@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel
 
 from sentinel_assets.vision.errors import FootageMissing, NotAVideo
+
+logger = logging.getLogger(__name__)
+
+DecodeDevice = Literal["cpu", "cuda"]
 
 # FFmpeg chooses a reader by a file's content. Only these are allowed, so that an upload which is really a playlist
 # cannot make it open other files or addresses (as the concat and hls readers do), and a photo is not taken for a video.
@@ -49,12 +55,13 @@ _GIVE_A_VIDEO = "Give an MP4, MOV, MKV, WebM, AVI or GIF with a video stream"
 
 @dataclass
 class DecodeWork:
-    """What it took: packets read from the file, packets given to the decoder, frames that it gave back."""
+    """What it took: packets read from the file, packets given to the decoder, frames that it gave back; and where."""
 
     packets: int = 0
     decoded: int = 0
     frames: int = 0
     planned: bool = False
+    device: DecodeDevice = "cpu"
 
 
 class OpenVideo:
@@ -69,6 +76,7 @@ class OpenVideo:
         self.time_base: Fraction = stream.time_base
         self.intra_only: bool = self.decoder.codec.intra_only
         self.is_avi: bool = container.format.name == "avi"
+        self.device: DecodeDevice = "cuda" if self.decoder.is_hwaccel else "cpu"
         self.work = DecodeWork()
         self.first_pts: int | None = None
         self.end_pts: int | None = None
@@ -211,9 +219,29 @@ class OpenVideo:
         return float((self.end_pts - self.first_pts) * self.time_base)
 
 
+# What a GPU gives, with both chroma planes in one, and what the CPU's decoder gives in its place. A full range FFmpeg
+# calls yuvj420p, which is the same but for the name.
+_PLANAR = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+
+
+def as_of_the_cpu(picture: Any) -> Any:
+    """The picture as the CPU's decoder gives it, to the byte: decoding is exact by the codecs' standards, and what
+    differs is how a GPU lays the same values out."""
+    planar = _PLANAR.get(picture.format.name)
+    if planar is None:
+        return picture
+    if planar == "yuv420p" and picture.color_range == _FULL_RANGE:
+        planar = "yuvj420p"
+    return picture.reformat(format=planar, threads=1)
+
+
 @contextmanager
-def open_video(path: Path) -> Iterator[OpenVideo]:
-    """Raises FootageMissing or NotAVideo. FFmpeg's own messages go nowhere (PyAV's default)."""
+def open_video(path: Path, device: DecodeDevice = "cpu") -> Iterator[OpenVideo]:
+    """`device` "cuda": decode on the first GPU where there is one that can, else on the CPU, with a warning.
+
+    Raises FootageMissing or NotAVideo. FFmpeg's own messages go nowhere (PyAV's default).
+    """
     path = Path(path)
     if not path.exists():
         raise FootageMissing("no such file", where=path, remedy="Check the path")
@@ -221,15 +249,30 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
         raise NotAVideo("a directory, not a file", where=path, remedy="Name the video files in it")
     if path.stat().st_size == 0:
         raise NotAVideo("an empty file", where=path, remedy="Copy or upload it again")
+    container = _on_the_gpu(path) if device == "cuda" else None
     try:
-        # An absolute path cannot be taken for a protocol, as the relative path "http:x.mp4" would be.
-        container = av.open(str(path.absolute()), options=dict(_OPEN_OPTIONS), metadata_errors="replace")
+        container = container or _opened(path)
     except PermissionError as error:
         raise FootageMissing("permission denied", where=path, remedy="Make the file readable") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise _not_a_video(path, "not a video file that can be read") from error
     with container:
         yield OpenVideo(path, container, _video_stream(path, container))
+
+
+def _opened(path: Path, **options: Any) -> Any:
+    # An absolute path cannot be taken for a protocol, as the relative path "http:x.mp4" would be.
+    return av.open(str(path.absolute()), options=dict(_OPEN_OPTIONS), metadata_errors="replace", **options)
+
+
+def _on_the_gpu(path: Path) -> Any | None:
+    """The file with decoders of the GPU; None where that fails, for whatever reason: the CPU's say what is wrong with a
+    file."""
+    try:
+        return _opened(path, hwaccel=HWAccel("cuda"))
+    except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
+        logger.warning("%s: decoding on the CPU, since the GPU does not (%s)", path, error)
+        return None
 
 
 def _video_stream(path: Path, container: Any) -> Any:

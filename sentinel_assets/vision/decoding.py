@@ -18,7 +18,7 @@ from typing import Any
 
 import av.error
 
-from sentinel_assets.vision.containers import DecodeWork, OpenVideo, open_video
+from sentinel_assets.vision.containers import DecodeDevice, DecodeWork, OpenVideo, as_of_the_cpu, open_video
 from sentinel_assets.vision.errors import FootageDamaged
 from sentinel_assets.vision.gop import GroupPlan, PlanError, SamplingRule, Step
 
@@ -40,8 +40,10 @@ def chosen_frames(
     *,
     on_damage: Callable[[str], None] | None = None,
     work: DecodeWork | None = None,
+    device: DecodeDevice = "cpu",
 ) -> Iterator[ChosenFrame]:
-    """The frames that `rule`, made for the stream's time base, takes; in presentation order.
+    """The frames that `rule`, made for the stream's time base, takes; in presentation order. They are the same on each
+    device; a file that cannot be decoded by plan is decoded on the CPU.
 
     Damage (truncation, packets that cannot be decoded) is told to `on_damage` in a line each, after the last frame;
     without one it is logged as a warning. Raises FootageMissing, NotAVideo, or FootageDamaged where no frame at all can
@@ -50,8 +52,8 @@ def chosen_frames(
     report = on_damage or (lambda what: logger.warning("%s: %s", path, what))
     work = work if work is not None else DecodeWork()
     given = 0
-    with open_video(path) as video:
-        video.work = work
+    with open_video(path, device) as video:
+        video.work, work.device = work, video.device
         if video.can_be_planned:
             work.planned = True
             try:
@@ -63,7 +65,7 @@ def chosen_frames(
                 logger.debug("%s: decoding everything, since %s", path, broken)
             except av.error.FFmpegError as error:
                 logger.debug("%s: decoding everything, since the decoder says %s", path, error)
-    work.planned, work.packets = False, 0
+    work.planned, work.packets, work.device = False, 0, "cpu"
     with open_video(path) as video:
         video.work = work
         for place, chosen in enumerate(_all_frames(video, rule, report)):
@@ -126,7 +128,7 @@ class _PlanCheck:
             if samples:
                 if not self._plan.wanted or self._plan.wanted.popleft() != frame.pts:
                     raise PlanError(f"the decoder did not give what was planned around {frame.pts}")
-                yield ChosenFrame(frame, samples, float(elapsed * self._time_base))
+                yield ChosenFrame(as_of_the_cpu(frame), samples, float(elapsed * self._time_base))
 
     def _verify(self, frame: Any) -> None:
         if frame.pts is None or frame.is_corrupt or (self._last is not None and frame.pts <= self._last):

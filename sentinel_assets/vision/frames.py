@@ -25,7 +25,7 @@ from sentinel_assets.vision.held_frames import HELD
 from sentinel_assets.vision.protocols import Image
 
 if TYPE_CHECKING:
-    from sentinel_assets.vision.containers import DecodeWork
+    from sentinel_assets.vision.containers import DecodeDevice, DecodeWork
 
 
 @dataclass(frozen=True)
@@ -139,18 +139,22 @@ def sample_frames(
     *,
     on_damage: Callable[[str], None] | None = None,
     work: DecodeWork | None = None,
+    device: DecodeDevice = "cpu",
 ) -> Iterator[Frame]:
     """The video's samples, `rate_hz` of them a second of presentation time.
 
     A damaged or truncated file gives the frames that can be decoded, and then says so: each kind of damage is one call
     of `on_damage` with a line of text, after the last frame; without `on_damage` it is logged as a warning. `work`
-    counts what was decoded. Raises FootageMissing, NotAVideo, or FootageDamaged where no frame at all can be decoded.
+    counts what was decoded. `device` "cuda" decodes on a GPU, where there is one that can, and gives the same frames.
+    Raises FootageMissing, NotAVideo, or FootageDamaged where no frame at all can be decoded.
     """
     from sentinel_assets.vision import decoding
 
     if not (rate_hz > 0 and math.isfinite(rate_hz)):
         raise ValueError(f"rate_hz is {rate_hz}, expected a positive number")
-    chosen = decoding.chosen_frames(path, lambda base: AtRate(rate_hz, base), on_damage=on_damage, work=work)
+    chosen = decoding.chosen_frames(
+        path, lambda base: AtRate(rate_hz, base), on_damage=on_damage, work=work, device=device
+    )
     for sample, one in enumerate(chosen):
         yield Frame(sample, one.time_s, one.picture, path)
 

@@ -1,7 +1,8 @@
-"""The published models on a GPU, at full size with seeded weights: one item at a time, and batched.
+"""The published models on a GPU, at full size with seeded weights: one item at a time, and batched; and decoding there.
 
-`make bench-gpu` prints a table, with ARGS=--json the same as JSON. Each model runs in this one process, after the GPU's
-own rate at multiplying matrices was measured, of which its share is told. Nothing is fetched.
+`make bench-gpu` prints tables, with ARGS=--json the same as JSON. Each model runs in this one process, after the GPU's
+own rate at multiplying matrices was measured, of which its share is told. Clips are decoded on the CPU and on the GPU,
+in turns, and the frames compared to the last bit. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -14,9 +15,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tests.bench.footage import KINDS
+from tests.bench.measure import Ratio
 from tests.bench.models import CONVOLUTIONAL, ROUNDS, ours, work, written
+
+if TYPE_CHECKING:
+    from sentinel_assets.vision.containers import DecodeDevice
+    from tests.bench.footage import Kind
 
 BATCH = {"yolov8x-person-face": 16, "mivolo-d1": 64, "mebow": 64}
 SIDE = 8192
@@ -88,6 +95,30 @@ def row(name: str, folder: Path, device: str, rate: float, finish: Callable[[], 
     }
 
 
+def decoding(kind: Kind, folder: Path, device: DecodeDevice, length_s: int) -> dict[str, Any]:
+    """One frame a second of a clip: CPU and wall seconds of decoding on the CPU over those of decoding on the device,
+    and in how many samples the pictures differ."""
+    import numpy as np
+
+    from sentinel_assets.vision.containers import DecodeWork
+    from sentinel_assets.vision.frames import sample_frames
+
+    clip, work = kind.make(folder, length_s), DecodeWork()
+    taken: dict[str, list[tuple[float, float]]] = {"cpu": [], device: []}
+    for _ in range(ROUNDS):
+        for name in ("cpu", device):
+            cpu, wall = time.process_time(), time.perf_counter()
+            for _frame in sample_frames(clip, device=name, work=work):
+                pass
+            taken[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+    both = zip(sample_frames(clip), sample_frames(clip, device=device), strict=True)
+    wrong = sum(a.time_s != b.time_s or not np.array_equal(a.image, b.image) for a, b in both)
+    cpu, wall = (
+        str(Ratio.of([one[part] for one in taken["cpu"]], [one[part] for one in taken[device]])) for part in (0, 1)
+    )
+    return {"clip": kind.name, "decoded_on": work.device, "cpu": cpu, "wall": wall, "samples_that_differ": wrong}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
@@ -107,15 +138,23 @@ def main() -> int:
     rate = matmul_rate(given.device, finish, SIDE if given.device == "cuda" else 1024)
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
         rows = [row(name, Path(folder), given.device, rate, finish) for name in given.models]
+        seconds_long = 50 if given.device == "cuda" else 6
+        clips = [decoding(KINDS[place], Path(folder), given.device, seconds_long) for place in (0, 3)]
     name = torch.cuda.get_device_name() if given.device == "cuda" else "CPU"
     if given.json:
-        print(json.dumps({"device": name, "matmul_tflops": round(rate / 1e12, 2), "models": rows}, indent=1))
+        print(
+            json.dumps(
+                {"device": name, "matmul_tflops": round(rate / 1e12, 2), "models": rows, "decoding": clips}, indent=1
+            )
+        )
         return 0
     print(f"{name}: {rate / 1e12:.2f} TFLOP/s at multiplying matrices\n")
-    print("| " + " | ".join(rows[0]) + " |")
-    print("|" + " --- |" * len(rows[0]))
-    for one in rows:
-        print("| " + " | ".join(map(str, one.values())) + " |")
+    for table in (rows, clips):
+        print("| " + " | ".join(table[0]) + " |")
+        print("|" + " --- |" * len(table[0]))
+        for one in table:
+            print("| " + " | ".join(map(str, one.values())) + " |")
+        print()
     return 0
 
 
