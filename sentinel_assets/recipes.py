@@ -105,7 +105,7 @@ STAGES: Mapping[str, Stage] = {
         parameters=(PoseParameters,),
     ),
     "behaviors": Stage(
-        revision=3,
+        revision=4,
         modules=(
             "behaviors",
             "behavior_parameters",

@@ -25,10 +25,17 @@ class BehaviorParameters:
     # Motion
     speed_window_s: float = 2.0
     """Speed is the slope of a line through this much time: net, never path length (sway would add up at 10 fps)."""
-    walking_enter: float = 0.25
-    """H/s. Comfortable gait is 0.75-0.88 H/s (1.27-1.46 m/s, Bohannon 1997), shoppers are slower; sway is < 0.05."""
-    walking_leave: float = 0.15
+    walking_enter: float = 0.12
+    """H/s. Comfortable gait is 0.75-0.88 H/s (1.27-1.46 m/s, Bohannon 1997), people who step up to a shelf are slower:
+    0.09 to 0.25 in a shop, where nineteen of twenty seconds of the same people standing had less than 0.04."""
+    walking_leave: float = 0.06
     """H/s."""
+    brisk: float = 0.25
+    """H/s. What never gets as fast as this has to last to be walking: bending and sitting down move a body, too."""
+    stroll_s: float = 1.5
+    """And so long."""
+    passing: float = 0.15
+    """H/s. Who is faster than this before a shelf passes it, and does not look at it."""
     running: float = 1.2
     """H/s. A fast walk is 1.75-2.5 m/s, 1.05-1.5 H/s (Bohannon 1997)."""
     running_s: float = 1.0

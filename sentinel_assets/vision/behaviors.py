@@ -108,6 +108,7 @@ def _posture(track: TrackFeatures, stretch: Stretch, parameters: BehaviorParamet
         thresholds={
             "walking_enter": parameters.walking_enter,
             "walking_leave": parameters.walking_leave,
+            "brisk": parameters.brisk,
             "unknown_score": parameters.unknown_score,
         },
         samples=track.samples[stretch.first : stretch.last + 1].tolist(),

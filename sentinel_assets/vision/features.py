@@ -18,8 +18,9 @@ from sentinel_assets.vision.windows import windows
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_SAME_HEIGHT = 0.35
-"""Natural logarithm of the ratio of box heights within which two samples show the same posture."""
+_SAME_HEIGHT, _SAME_HEIGHT_OF_SLOW = 0.35, 0.2
+"""Natural logarithm of the ratio of box heights within which two samples show the same posture: of somebody who comes
+on quickly, and of others."""
 
 
 @dataclass(frozen=True)
@@ -249,31 +250,42 @@ def _speed(
 ) -> Array:
     """Net speed over the ground, H/s: slope of a line through the window around each sample.
 
-    Samples in which the person is much taller or shorter tell of another posture, not of a way. Along the line of sight
-    rows are foreshortened; there the change of size helps, as far as the rows agree with it.
+    Samples in which the person is taller or shorter tell of another posture, not of a way. Along the line of sight
+    rows are foreshortened; there the change of size helps, as far as the rows agree with it. An arm that reaches moves
+    the middle of the box, but neither hips nor ankles.
     """
-    across = (boxes[:, 0] + boxes[:, 2]) / 2
+    hips = middle(keypoints, HIPS)[:, 0]
+    columns = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, hips, middle(keypoints, ANKLES)[:, 0]])
     tall = np.log(np.maximum(boxes[:, 3] - boxes[:, 1], 1.0))
     ankles = np.fmax(keypoints[:, ANKLES[0], 1], keypoints[:, ANKLES[1], 1])
     rows = np.column_stack([np.where(cut[:, 3], np.nan, boxes[:, 3]), np.where(cut[:, 1], np.nan, boxes[:, 1]), ankles])
     half = max(p.speed_window_s / 2, interval_s) + interval_s / 4
-    speed = np.full(len(times_s), np.nan)
-    for i, window in enumerate(windows(times_s, half)):
-        near = window.start + np.flatnonzero(np.abs(tall[window] - tall[i]) < _SAME_HEIGHT)
+
+    def between(near: NDArray[np.int64], i: int) -> float:
         if len(near) < 2:
-            continue
-        down = _agreed([_slope(times_s[near], row[near]) for row in rows.T if not np.isnan(row[near]).any()])
+            return np.nan
+        down, across = (
+            _agreed([_slope(times_s[near], line[near]) for line in lines.T if not np.isnan(line[near]).any()])
+            for lines in (rows, columns)
+        )
         depth = abs(down) / p.foreshortening
         growth = _slope(times_s[near], tall[near]) * p.focal_share * long_side
         if growth * down > 0:
             depth = max(depth, min(abs(growth), abs(down) / (0.4 * p.foreshortening)))
-        speed[i] = np.hypot(_slope(times_s[near], across[near]), depth) / height[i]
+        return float(np.hypot(across, depth) / height[i])
+
+    speed = np.full(len(times_s), np.nan)
+    for i, window in enumerate(windows(times_s, half)):
+        change = np.abs(tall[window] - tall[i])
+        speed[i] = between(window.start + np.flatnonzero(change < _SAME_HEIGHT), i)
+        if speed[i] < p.brisk:
+            speed[i] = between(window.start + np.flatnonzero(change < _SAME_HEIGHT_OF_SLOW), i)
     return speed
 
 
 def _agreed(slopes: list[float]) -> float:
-    """What lower edge, upper edge and ankles agree on: the median of three, the smaller of two, else none. Each of them
-    jumps at times: legs are hidden by a shelf, an ankle is guessed."""
+    """What they agree on: the median of three, the smaller of two, else none. Each of them jumps at times: legs are
+    hidden by a shelf, an ankle is guessed."""
     if len(slopes) == 3:
         return float(np.median(slopes))
     return min(slopes, key=abs) if len(slopes) == 2 else 0.0

@@ -109,7 +109,7 @@ def _spells(track: TrackFeatures, shelf: Zone, parameters: BehaviorParameters) -
     p = parameters
     aside = shelf_facing(track, shelf, p)
     faces = (aside <= p.facing_deg) & (_to_shelf(track, shelf, p) <= p.shelf_distance)
-    stands = ~(track.speed > p.walking_leave)
+    stands = ~(track.speed > p.passing)
     out = np.fmax(track.reach[:, 0], track.reach[:, 1]) >= p.reach
     touches = out & (hand_to_shelf(track, shelf) <= p.shelf_margin) & ~(track.speed > p.reach_speed)
     level = np.where(touches, 3, np.where(faces & stands, 2, np.where(faces, 1, 0)))

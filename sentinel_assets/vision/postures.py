@@ -161,7 +161,7 @@ def timeline(track: TrackFeatures, parameters: BehaviorParameters) -> list[Stret
             stretches.append(_gap(track, stretches[-1], first))
         path = _viterbi(scores[first : last + 1], _durations(track.times_s[first : last + 1]), parameters)
         stretches += _stretches(track, scores, path, first)
-    return _merged(_squats_stand(stretches, parameters))
+    return _merged(_strolls_last(track, _squats_stand(stretches, parameters), parameters))
 
 
 def _visible(track: TrackFeatures, parameters: BehaviorParameters) -> list[tuple[int, int]]:
@@ -229,6 +229,18 @@ def _squats_stand(stretches: list[Stretch], parameters: BehaviorParameters) -> l
         around = stretches[i - 1].posture in UPRIGHT and stretches[i + 1].posture in UPRIGHT
         if stretches[i].posture == "sitting" and around and stretches[i].duration_s < parameters.crouch_s:
             judged[i] = replace(stretches[i], posture="bending")
+    return judged
+
+
+def _strolls_last(track: TrackFeatures, stretches: list[Stretch], parameters: BehaviorParameters) -> list[Stretch]:
+    """A slow move that is over at once is somebody who stands: bending and turning move a body as well."""
+    lasting = _durations(track.times_s)
+    judged = list(stretches)
+    for i, stretch in enumerate(stretches):
+        seen = slice(stretch.first, stretch.last + 1)
+        is_slow = not (track.speed[seen] >= parameters.brisk).any()
+        if stretch.posture == "walking" and is_slow and lasting[seen].sum() < parameters.stroll_s:
+            judged[i] = replace(stretch, posture="standing")
     return judged
 
 

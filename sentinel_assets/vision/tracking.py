@@ -49,7 +49,7 @@ class TrackingParameters:
     """Cost of a box that is larger or smaller by a factor of e than the one before."""
     lost_weight_per_s: float = 0.15
     """Cost of each second that a track was out of sight, so that one seen a moment ago is preferred."""
-    new_track_cost: float = 1.15
+    new_track_cost: float = 1.3
     """A pair dearer than this is left unmatched; a distance across the picture at the limit of the reach costs 1."""
     upright_aspect: float = 1.8
     """Height over width from which a box shows a standing person, whose height may be learned."""

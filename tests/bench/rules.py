@@ -42,6 +42,7 @@ class Case:
 RULES = ("walking", "standing", "sitting", "picking", "theft", "collapse", "violent", "anomaly")
 CASES = (
     Case("stands", frozenset({"standing"}), ((0, "swaying", 0),)),
+    Case("strolls", frozenset({"walking"}), ((0, "walking", 0),), speed=0.15, lasts_s=8),
     Case("walks slowly", frozenset({"walking"}), ((0, "walking", 0),), speed=0.35, lasts_s=6),
     Case("walks", frozenset({"walking"}), ((0, "walking", 0),), speed=0.8, lasts_s=6),
     Case("sits", frozenset({"sitting"}), ((0, "sitting", 0),)),

@@ -45,7 +45,7 @@ def measured(track: TrackFeatures) -> Pillow.Image:
         colour = BEHAVIOR_COLOURS["collapse" if posture == "lying" else posture]
         axes[2].plot(track.times_s, scores[:, POSTURES.index(posture)], "o-", color=colour, label=posture)
     axes[2].axhline(p.unknown_score, color=FAINT, linewidth=1, linestyle=":")
-    axes[2].legend(frameon=False, ncols=3, loc="center left")
+    axes[2].legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 0.98))
     canvas.time_axis(axes[2], float(track.times_s[-1]) + 0.5)
     return canvas.rendered(figure)
 
