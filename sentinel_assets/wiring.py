@@ -6,6 +6,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,6 +205,19 @@ def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[S
         run = StageRun(context, told, name, log.name_of(context.partition_key), heed_interrupts)
         run.progress(0.0)
         yield run
+
+
+@contextmanager
+def loading(*ask: Callable[[], object]) -> Iterator[None]:
+    """In a job, what is asked for is built by another thread meanwhile: models load while footage is downloaded. Who
+    asks for the same waits for it, and is told what is wrong with it."""
+    if not in_job():
+        yield
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
+        for each in ask:
+            thread.submit(each)
+        yield
 
 
 class RunInterrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):

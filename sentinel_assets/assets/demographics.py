@@ -6,7 +6,7 @@ import pandas as pd
 from resources.provided import AnalysisLog, Footage
 from sentinel_assets import models, previews
 from sentinel_assets.vision.demographics import DemographicsParameters, estimate_demographics
-from sentinel_assets.wiring import picture, stage_asset, stage_run
+from sentinel_assets.wiring import loading, picture, stage_asset, stage_run
 
 
 @stage_asset(
@@ -19,7 +19,11 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
 def demographics(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog
 ) -> dg.MaterializeResult[pd.DataFrame]:
-    with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
+    with (
+        stage_run(context, analysis_log) as run,
+        loading(models.attribute_model),
+        footage.store.local_copy(run.partition) as path,
+    ):
         table = run.table(
             lambda: estimate_demographics(
                 path,

@@ -8,7 +8,7 @@ from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.vision.descriptions import describe_events
 from sentinel_assets.vision.key_frames import KeyFrameParameters
-from sentinel_assets.wiring import picture, stage_asset, stage_run
+from sentinel_assets.wiring import loading, picture, stage_asset, stage_run
 
 
 @stage_asset(
@@ -27,7 +27,11 @@ def descriptions(
     footage: Footage,
     analysis_log: AnalysisLog,
 ) -> dg.MaterializeResult[pd.DataFrame]:
-    with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
+    with (
+        stage_run(context, analysis_log) as run,
+        loading(models.describer),
+        footage.store.local_copy(run.partition) as path,
+    ):
         table = run.table(
             lambda: describe_events(
                 behaviors,

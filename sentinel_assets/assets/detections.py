@@ -5,13 +5,13 @@ import pandas as pd
 
 from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
-from sentinel_assets import previews
+from sentinel_assets import models, previews
 from sentinel_assets.assets.video import video
 from sentinel_assets.looking import people_in
 from sentinel_assets.vision.frames import probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import Sampling
-from sentinel_assets.wiring import picture, stage_asset, stage_run
+from sentinel_assets.wiring import loading, picture, stage_asset, stage_run
 
 
 @stage_asset(
@@ -25,7 +25,11 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
 def detections(
     context: dg.AssetExecutionContext, footage: Footage, analysis_log: AnalysisLog
 ) -> dg.MaterializeResult[pd.DataFrame]:
-    with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
+    with (
+        stage_run(context, analysis_log) as run,
+        loading(models.detector, models.face_detector),
+        footage.store.local_copy(run.partition) as path,
+    ):
         clip = probe(path)
         require_suitable(path, clip, accept_truncated=Settings.from_env().accept_truncated)
         table = run.table(

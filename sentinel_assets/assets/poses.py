@@ -7,7 +7,7 @@ from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.vision.poses import PoseParameters, estimate_poses
-from sentinel_assets.wiring import picture, stage_asset, stage_run
+from sentinel_assets.wiring import loading, picture, stage_asset, stage_run
 
 
 @stage_asset(
@@ -20,7 +20,11 @@ from sentinel_assets.wiring import picture, stage_asset, stage_run
 def poses(
     context: dg.AssetExecutionContext, detections: pd.DataFrame, footage: Footage, analysis_log: AnalysisLog
 ) -> dg.MaterializeResult[pd.DataFrame]:
-    with stage_run(context, analysis_log) as run, footage.store.local_copy(run.partition) as path:
+    with (
+        stage_run(context, analysis_log) as run,
+        loading(models.pose_models),
+        footage.store.local_copy(run.partition) as path,
+    ):
         table = run.table(
             lambda: estimate_poses(
                 path,
