@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from batch_step.notes import in_job as in_job
     from batch_step.notes import note_in as note_in
     from batch_step.notes import send_note as send_note
+    from batch_step.notes import told as told
     from batch_step.reaper import orphan_reaper as orphan_reaper
 
-__all__ = ["BatchStepLauncher", "in_job", "note_in", "orphan_reaper", "send_note"]
+__all__ = ["BatchStepLauncher", "in_job", "note_in", "orphan_reaper", "send_note", "told"]
 
 _MODULES = {
     "BatchStepLauncher": "launcher",
@@ -20,6 +21,7 @@ _MODULES = {
     "note_in": "notes",
     "orphan_reaper": "reaper",
     "send_note": "notes",
+    "told": "notes",
 }
 
 

@@ -67,7 +67,7 @@ def run_step(
     try:
         on_loaded()
         step_context = context.for_step(plan.get_step_by_key(step.step_key), known_state)  # type: ignore[arg-type]
-        with running_a_job(), relayed_changes(step_context):
+        with running_a_job(reference.told), relayed_changes(step_context):
             for _ in dagster_event_sequence_for_step(step_context, force_local_execution=True):
                 pass
     finally:

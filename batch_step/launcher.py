@@ -127,6 +127,14 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
         the step.
         """
 
+    def tells(self, step_context: dg.StepExecutionContext) -> dict[str, Any]:
+        """Override it to tell the step what the host alone knows, as JSON types; the step reads it with `told`.
+
+        Called once for each launch of a step, in the run worker. It lies in the channel with the step's reference: no
+        place for secrets.
+        """
+        return {}
+
     def batch_jobs(self) -> BatchJobs:
         """The Batch calls to make; a seam for other clients."""
         return BatchJobs.from_environment()
@@ -166,6 +174,7 @@ class BatchStepLauncher(dg.ConfigurableResource[Any], _StepLauncher):
             finish_grace_s=self.finish_grace_seconds,
             code=self._code_version(context),
             prices=self.prices,
+            told=self.tells(context),
         )
 
     def _share(self, run_tags: Mapping[str, str]) -> str | None:

@@ -1,7 +1,8 @@
-"""Notes: what a step tells its host while it runs.
+"""What a step and its host tell each other.
 
-A job has no route to what the host alone may write, such as a database. It sends a note in its place: an engine event
-of its step, shown on the run's page, which the host hands to `BatchStepLauncher.on_event` with all other events.
+A job has no route to what the host alone may read and write, such as a database. While the step runs, it sends notes:
+engine events of its step, shown on the run's page, which the host hands to `BatchStepLauncher.on_event` with all other
+events. What the host knows and the step needs is told with the step (`BatchStepLauncher.tells`), and read with `told`.
 """
 
 from __future__ import annotations
@@ -16,22 +17,27 @@ import dagster as dg
 from batch_step.dagster_internals import EngineEventData
 
 _KEY = "batch_step/note"
-_IN_JOB: ContextVar[bool] = ContextVar("batch_step_in_job", default=False)
+_TOLD: ContextVar[Mapping[str, Any] | None] = ContextVar("batch_step_told", default=None)
 
 
 def in_job() -> bool:
     """Whether the step that runs here was sent by a launcher: then there is a host that reads notes."""
-    return _IN_JOB.get()
+    return _TOLD.get() is not None
+
+
+def told() -> Mapping[str, Any]:
+    """What the host told the step that runs here, as JSON types; nothing where no launcher sent it."""
+    return _TOLD.get() or {}
 
 
 @contextmanager
-def running_a_job() -> Iterator[None]:
-    """The worker's: `in_job` says so while it runs a step."""
-    token = _IN_JOB.set(True)
+def running_a_job(what: Mapping[str, Any]) -> Iterator[None]:
+    """The worker's: `in_job` says so while it runs a step, and `told` says `what`."""
+    token = _TOLD.set(what)
     try:
         yield
     finally:
-        _IN_JOB.reset(token)
+        _TOLD.reset(token)
 
 
 def send_note(context: dg.OpExecutionContext | dg.AssetExecutionContext, message: str, note: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ import dagster as dg
 from batch_step.dagster_internals import KnownExecutionState, ReconstructableJob, RetryMode, StepRunRef
 from batch_step.errors import CodeMismatch, ReferenceInvalid
 
-_FORMAT = 1
+_FORMAT = 2
 _SOURCES = (".py", ".yaml", ".yml", ".toml")
 CODE_VERSION_ENV = "BATCH_STEP_CODE_VERSION"
 
@@ -104,6 +104,8 @@ class StepReference:
     timeout_seconds: float | None = None
     resume_seconds: float = 0.0
     """How much longer than the lease a job waits, for a run worker that resumes the run."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """What the host knows and the step needs (`notes.told`), as JSON types."""
 
     def dump(self) -> bytes:
         known = self.step.known_state
@@ -115,6 +117,7 @@ class StepReference:
                 "timeout_seconds": self.timeout_seconds,
                 "resume_seconds": self.resume_seconds,
                 "partitions": self.partitions,
+                "told": self.told,
                 "run_config": self.step.run_config,
                 "run": dg.serialize_value(self.step.dagster_run),
                 "retry_mode": self.step.retry_mode.value,
@@ -147,5 +150,5 @@ class StepReference:
             recon_job=dg.deserialize_value(message["job"], ReconstructableJob),
             known_state=None if known is None else dg.deserialize_value(known, KnownExecutionState),
         )
-        terms = {name: message[name] for name in ("lease_seconds", "timeout_seconds", "resume_seconds")}
+        terms = {name: message[name] for name in ("lease_seconds", "timeout_seconds", "resume_seconds", "told")}
         return cls(step, message["partitions"], code, **terms)

@@ -125,6 +125,7 @@ class StepLaunch:
             lease_seconds=self._terms.lease_s,
             resume_seconds=self._terms.resume_s,
             timeout_seconds=self._terms.timeout_s,
+            told=self._terms.told,
         )
 
     # Following it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from batch_step.failures import FailureClass
 from batch_step.limits import MIN_TIMEOUT_S
@@ -46,6 +47,7 @@ class Terms:
     finish_grace_s: float
     code: CodeVersion
     prices: dict[str, float] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def job_timeout_s(self) -> int | None:

@@ -17,7 +17,7 @@ from resources.footage import FootageRecord, describe_file
 from resources.warehouse import Video
 from resources.weights import Catalogue
 from sentinel_assets.assets.video import video_materialization
-from sentinel_assets.filming import Filming
+from sentinel_assets.filming import Filming, sampling_digest
 from sentinel_assets.freshness import DEPENDENCIES, Output, latest_output, out_of_date
 from sentinel_assets.interrupts import heed
 from sentinel_assets.partitions import videos
@@ -187,7 +187,9 @@ def _stale(row: Video, place: Workplace) -> Sequence[str]:
         return _is_readable(asset, partition, place) and _is_checked(asset, partition, place.instance)
 
     outputs = {name: latest_output(place.instance, name, partition) for name in ("video", *DEPENDENCIES)}
-    outputs["camera"] = Output(recipe="", version=Filming.of(row.name, row.uri).digest)
+    filming = Filming.of(row.name, row.uri)
+    outputs["camera"] = Output(recipe="", version=filming.digest)
+    outputs["sampling"] = Output(recipe="", version=sampling_digest(filming.sampling))
     return out_of_date(outputs, is_stored)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from resources.cameras import cameras
+from sentinel_assets.parameters import sampling
 from sentinel_assets.vision.cameras import Camera
 
 NO_CAMERA = "none"
@@ -29,17 +31,40 @@ class Filming:
 
     @property
     def digest(self) -> str:
-        """12 hex digits over all that can change what comes out; not over the patterns by which the video was found."""
+        """12 hex digits over all that can change what comes out of the rules; not over the patterns by which the video
+        was found, nor over how it is sampled."""
         if self.camera is None:
             return NO_CAMERA
-        facts = {k: v for k, v in asdict(self.camera).items() if k not in ("videos", "recorded")}
+        facts = {k: v for k, v in asdict(self.camera).items() if k not in ("videos", "recorded", "sampling")}
         recorded_at = self.recorded_at.isoformat() if self.recorded_at else None
-        return hashlib.sha256(json.dumps([facts, recorded_at], sort_keys=True).encode()).hexdigest()[:12]
+        return _digest([facts, recorded_at])
+
+    @property
+    def sampling(self) -> Mapping[str, str | float]:
+        """What of the sampling is the camera's own (`parameters.sampling`); nothing where it has none."""
+        return dict(self.camera.sampling) if self.camera else {}
 
 
-def filming_digests(addresses: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """The digest of each video that a camera filmed, by partition key; `addresses` are names and addresses."""
+def sampling_digest(own: Mapping[str, str | float]) -> str:
+    """12 hex digits over how the video is sampled where its camera has a sampling of its own, else empty."""
+    if not own:
+        return ""
+    chosen = sampling(own)
+    return _digest([type(chosen).__name__, asdict(chosen)])
+
+
+def _digest(facts: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def filming_digests(addresses: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """For `camera` and `sampling` the digest of each video that a camera filmed, and that is sampled in a way of its
+    own, by partition key; `addresses` are names and addresses."""
     if not cameras().cameras:
         return {}
-    found = {partition: Filming.of(name, uri).digest for partition, (name, uri) in addresses.items()}
-    return {partition: digest for partition, digest in found.items() if digest != NO_CAMERA}
+    found = {partition: Filming.of(name, uri) for partition, (name, uri) in addresses.items()}
+    sampled = {camera.name: sampling_digest(dict(camera.sampling)) for camera in cameras().cameras}
+    return {
+        "camera": {partition: one.digest for partition, one in found.items() if one.camera is not None},
+        "sampling": {p: sampled[one.camera.name] for p, one in found.items() if one.camera and one.camera.sampling},
+    }

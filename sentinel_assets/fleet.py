@@ -49,7 +49,7 @@ class Fleet:
     ) -> Fleet:
         """`unchecked`: outputs of which a blocking check has not passed."""
         stale: dict[str, dict[str, Reason]] = {asset: {} for asset in DEPENDENCIES}
-        names = ("video", *BESIDE.values(), *DEPENDENCIES)
+        names = ("video", *(name for name, _ in BESIDE.values()), *DEPENDENCIES)
         barred = unchecked or {}
         for partition in partitions:
             own = {name: versions.get(name, {}).get(partition) for name in names}
@@ -78,11 +78,13 @@ class Fleet:
 
 
 def read_fleet(
-    instance: dg.DagsterInstance, current: Mapping[str, str], filming: Mapping[str, str] | None = None
+    instance: dg.DagsterInstance,
+    current: Mapping[str, str],
+    filming: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Fleet:
     """All videos that Dagster knows, compared with these recipes (`freshness.digests`).
 
-    `filming` is the digest of each video that a known camera filmed (`filming.filming_digests`).
+    `filming` are the digests of what is known of each video's camera (`filming.filming_digests`).
     """
     ended_badly = runs_that_ended_badly(instance)
     with ThreadPoolExecutor(_AT_ONCE) as queries:
@@ -96,7 +98,7 @@ def read_fleet(
         found = {name: one.result() for name, one in reading.items()}
     return Fleet.compare(
         partitions,
-        {**{name: one.versions for name, one in found.items()}, "camera": filming or {}},
+        {**{name: one.versions for name, one in found.items()}, **(filming or {})},
         current,
         failed_attempts={asset: found[asset].failed for asset in DEPENDENCIES},
         unchecked={asset: found[asset].unchecked for asset in DEPENDENCIES},

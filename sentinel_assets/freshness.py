@@ -29,8 +29,9 @@ DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
 }
 """The graph, upstream first; `tests/test_definitions.py` holds it equal to the assets' own."""
 
-BESIDE: Mapping[str, str] = {"behaviors": "camera"}
-"""What else an asset is made from that is no asset: `Filming.digest`, none where no camera is known."""
+BESIDE: Mapping[str, tuple[str, str | None]] = {"detections": ("sampling", None), "behaviors": ("camera", NO_CAMERA)}
+"""What else an asset is made from that is no asset, and what stands in its place where there is none: nothing for how
+the video's camera wants it sampled (`filming.sampling_digest`), a word for the camera (`Filming.digest`)."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Reason(StrEnum):
 
 
 def out_of_date(outputs: Mapping[str, Output | None], is_stored: Callable[[str, Output], bool]) -> Sequence[str]:
-    """The assets to make again, upstream first; `outputs` holds the latest of each, `video` and `camera` included."""
+    """The assets to make again, upstream first; `outputs` holds the latest of each, `video` and what is `BESIDE`
+    included."""
     versions = {name: output.version if output else None for name, output in outputs.items()}
     kept = {name: is_stored(name, output) for name, output in outputs.items() if output and name in DEPENDENCIES}
     return list(assess(versions, digests(), lost=lambda asset: not kept[asset]))
@@ -106,7 +108,8 @@ def assess(
 ) -> dict[str, Reason]:
     """Which outputs of one video are to be made again and why, upstream first.
 
-    `versions` are the latest data versions, `video` and `camera` included; `current` the recipes' digests (`digests`).
+    `versions` are the latest data versions, `video` and what is `BESIDE` included; `current` the recipes' digests
+    (`digests`).
     What follows on one that is to be made again is too: whether it comes out the same is known only then, and a stage
     that is given inputs of the content of before takes its result of before (`wiring.StageRun.table`).
     """
@@ -134,8 +137,10 @@ def inputs_now(asset: str, versions: Mapping[str, str | None]) -> str:
         if version is None:
             return ""
         contents[name] = taken_from(asset, name, version)
-    if (beside := BESIDE.get(asset)) is not None:
-        contents[beside] = versions.get(beside) or NO_CAMERA
+    if asset in BESIDE:
+        beside, usual = BESIDE[asset]
+        if (known := versions.get(beside) or usual) is not None:
+            contents[beside] = known
     return inputs_digest(contents)
 
 

@@ -15,9 +15,10 @@ from batch_step.cost import DEFAULT_PRICES
 from resources.cloud import variable
 from resources.provided import AnalysisLog
 from resources.settings import Settings
+from sentinel_assets.filming import Filming
 from sentinel_assets.notes import write_down
 from sentinel_assets.vision.errors import StoreUnavailable
-from sentinel_assets.wiring import acting_on_errors, announce
+from sentinel_assets.wiring import OWN_SAMPLING, acting_on_errors, announce
 
 NAME_PREFIX = "sentinel"
 
@@ -36,6 +37,12 @@ class GpuSteps(BatchStepLauncher):
         with acting_on_errors():
             announce(step_context.op.name, step_context.partition_key, step_context.dagster_run, self.analysis_log)
         yield from super().launch_step(step_context)
+
+    def tells(self, step_context: dg.StepExecutionContext) -> dict[str, Any]:
+        """The video's camera is known here alone: its row has the address, and the cameras' files are here."""
+        with acting_on_errors():
+            own = Filming.of(*self.analysis_log.address_of(step_context.partition_key)).sampling
+        return {OWN_SAMPLING: dict(own)} if own else {}
 
     def on_event(self, step_context: dg.StepExecutionContext, entry: dg.EventLogEntry) -> None:
         """A database that is away for a moment costs a remark here, not hours of a GPU."""

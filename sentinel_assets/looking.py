@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,12 +22,14 @@ def people_in(
     path: Path,
     clip: Clip,
     *,
+    own_sampling: Mapping[str, Any] | None = None,
     on_damage: Callable[[str], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
-    """The DETECTIONS table of the video. What is damaged is told at the end, by the thread that calls."""
+    """The DETECTIONS table of the video, sampled as its camera wants it (`parameters.sampling`). What is damaged is
+    told at the end, by the thread that calls."""
     damage: list[str] = []
-    table = _people_in(path, clip, damage.append if on_damage else None, on_progress)
+    table = _people_in(path, clip, own_sampling, damage.append if on_damage else None, on_progress)
     for line in damage:
         assert on_damage
         on_damage(line)
@@ -34,9 +37,13 @@ def people_in(
 
 
 def _people_in(
-    path: Path, clip: Clip, on_damage: Callable[[str], None] | None, on_progress: Callable[[float], None] | None
+    path: Path,
+    clip: Clip,
+    own_sampling: Mapping[str, Any] | None,
+    on_damage: Callable[[str], None] | None,
+    on_progress: Callable[[float], None] | None,
 ) -> pd.DataFrame:
-    chosen, settings = sampling(), Settings.from_env()
+    chosen, settings = sampling(own_sampling), Settings.from_env()
     HELD.bound_bytes = int(settings.held_frames_mb * 2**20)
     detector, face_detector, parameters = models.detector(), models.face_detector(), DetectionParameters()
     if isinstance(chosen, AdaptiveSampling):

@@ -14,13 +14,14 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from batch_step import in_job
+from batch_step import in_job, told
 from resources.artifacts import ArtifactStore
 from resources.generations import KeptResults
 from resources.provided import AnalysisLog
 from resources.settings import Settings
 from sentinel_assets import failure_reasons
 from sentinel_assets.automation import out_of_date
+from sentinel_assets.filming import Filming
 from sentinel_assets.instance import GPU_POOL
 from sentinel_assets.interrupts import heed, remembered
 from sentinel_assets.notes import NotedLog, VideoLog
@@ -205,6 +206,17 @@ def stage_run(context: dg.AssetExecutionContext, log: AnalysisLog) -> Iterator[S
         run = StageRun(context, told, name, log.name_of(context.partition_key), heed_interrupts)
         run.progress(0.0)
         yield run
+
+
+OWN_SAMPLING = "sampling"
+"""What a job is told of a video whose camera has a sampling of its own."""
+
+
+def own_sampling(partition: str, log: AnalysisLog) -> Mapping[str, Any]:
+    """How the video's camera wants it sampled, where it does not want it as all are."""
+    if in_job():
+        return dict(told().get(OWN_SAMPLING, {}))
+    return Filming.of(*log.address_of(partition)).sampling
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -20,10 +21,13 @@ from resources.cloud import Cloud
 from resources.settings import Settings
 from sentinel_assets import models
 from sentinel_assets.definitions import ASSETS, definitions, definitions_without_batch
+from sentinel_assets.filming import sampling_digest
+from sentinel_assets.freshness import latest_output
 from sentinel_assets.prices import read_histories
+from sentinel_assets.recipes import Version, inputs_digest
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.frames import probe
-from sentinel_assets.vision.tables import TABLES
+from sentinel_assets.vision.tables import TABLES, Sampling
 from tests.builders.deployment import BUCKET, Deployment
 from tests.builders.faults import cut
 
@@ -266,6 +270,31 @@ def test_the_row_says_how_far_a_job_is_and_why_one_failed(deploy: Deploy, people
         assert "not a video" in error
         assert "defect of Sentinel" not in error
         assert not (there.job_home / "postgres").exists()
+
+
+@pytest.mark.drill
+def test_a_job_samples_a_video_as_its_camera_wants_it(deploy: Deploy, people: Path, tmp_path: Path) -> None:
+    """The cameras' files are the host's alone."""
+    cameras = tmp_path / "cameras"
+    cameras.mkdir()
+    own = {"rate_hz": 2.0}
+    camera = {"videos": ["*/videos/7/*"], "frame": [1280, 720], "sampling": own}
+    (cameras / "aisle.yaml").write_text(json.dumps(camera))
+    with deploy("there") as there:
+        there.send_gpu_steps_to_batch(str(there.home / "steps"))
+        there.on_batch = {**there.on_batch, "SENTINEL_CAMERAS": str(cameras)}
+        partition = there.upload(people, probe(people))
+        done = there.materialize(partition, "detections")
+        assert done.returncode == 0, done.stderr
+        assert len(there.jobs()) == 1
+        assert Sampling.of(there.table("detections", partition)).rate_hz == pytest.approx(2.0, rel=0.1)
+        with there.instance() as instance:
+            made = latest_output(instance, "detections", partition)
+            video = latest_output(instance, "video", partition)
+        assert made is not None
+        assert video is not None
+        inputs = {"video": video.version, "sampling": sampling_digest(own)}
+        assert Version.parse(made.version).inputs == inputs_digest(inputs)
 
 
 RECORD_PROGRESS = """

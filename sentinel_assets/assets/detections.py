@@ -7,11 +7,12 @@ from resources.provided import AnalysisLog, Footage
 from resources.settings import Settings
 from sentinel_assets import models, previews
 from sentinel_assets.assets.video import video
+from sentinel_assets.filming import sampling_digest
 from sentinel_assets.looking import people_in
 from sentinel_assets.vision.frames import probe
 from sentinel_assets.vision.suitability import require_suitable
 from sentinel_assets.vision.tables import Sampling
-from sentinel_assets.wiring import loading, picture, stage_asset, stage_run
+from sentinel_assets.wiring import loading, own_sampling, picture, stage_asset, stage_run
 
 
 @stage_asset(
@@ -32,10 +33,14 @@ def detections(
     ):
         clip = probe(path)
         require_suitable(path, clip, accept_truncated=Settings.from_env().accept_truncated)
+        own = own_sampling(run.partition, analysis_log)
+        beside = {"sampling": sampling_digest(own)} if own else {}
         table = run.table(
-            lambda: people_in(path, clip, on_damage=run.warn, on_progress=run.progress),
+            lambda: people_in(path, clip, own_sampling=own, on_damage=run.warn, on_progress=run.progress),
             video=footage.store.record(run.partition).etag,
+            **beside,
         )
+        sampled = {"sampling_of_camera": dg.MetadataValue.json(dict(own))} if own else {}
         persons = table[table["kind"] == "person"]
         looked = len(Sampling.of(table).times_s)
         return run.result(
@@ -43,5 +48,6 @@ def detections(
             people=int(persons["track"].nunique()),
             samples=looked,
             samples_per_second=round(looked / clip.duration_s, 3) if clip.duration_s > 0 else float(looked),
+            **sampled,
             contact_sheet=picture(previews.contact_sheet(path, table, show_faces=Settings.from_env().show_faces)),
         )

@@ -11,6 +11,7 @@ zones:
 lines:
   - {name: door, from: [600, 700], to: [900, 700]}
 rules: {loitering_s: 120, crowd: 6}   # of BehaviorParameters
+sampling: {mode: adaptive, person_hz: 8}   # in place of the deployment's; see AdaptiveSampling
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
+from sentinel_assets.vision.adaptive import AdaptiveSampling
 from sentinel_assets.vision.behavior_parameters import BehaviorParameters
 from sentinel_assets.vision.errors import SentinelError
 from sentinel_assets.vision.zones import Line, Zone
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DIRECTIVES = {"Y": r"\d{4}", "m": r"\d{2}", "d": r"\d{2}", "H": r"\d{2}", "M": r"\d{2}", "S": r"\d{2}"}
-_KEYS = ("videos", "frame", "yaw_deg", "recorded", "opening_hours", "zones", "lines", "rules")
+_KEYS = ("videos", "frame", "yaw_deg", "recorded", "opening_hours", "zones", "lines", "rules", "sampling")
 _ZONE_KEYS, _LINE_KEYS = ("name", "kind", "polygon", "bearing_deg"), ("name", "from", "to")
+_SAMPLING_MODES = ("fixed", "adaptive")
+_MOST_OF_SAMPLING = 30
+"""Hz, and of all else no more either."""
+_SAMPLING = ("mode", "rate_hz", *(field.name for field in fields(AdaptiveSampling) if field.name != "scout_hz"))
 _RULES = tuple(field.name for field in fields(BehaviorParameters))
 _MIDNIGHT_MIN = 24 * 60
 
@@ -49,6 +55,8 @@ class Camera:
     recorded: str | None = None
     opening_hours: tuple[tuple[int, int] | None, ...] = ()
     rules: tuple[tuple[str, float], ...] = ()
+    sampling: tuple[tuple[str, str | float], ...] = ()
+    """`mode` and the rates that are this camera's own; () for those of the deployment."""
 
     @classmethod
     def from_mapping(cls, name: str, content: Any, *, where: object) -> Camera:
@@ -81,6 +89,7 @@ class Camera:
             recorded=recorded,
             opening_hours=_hours(entry.get("opening_hours"), where),
             rules=_rules(entry.get("rules"), where),
+            sampling=_sampling(entry.get("sampling"), where),
         )
 
     def films(self, name: str, address: str) -> bool:
@@ -246,6 +255,21 @@ def _rules(content: Any, where: object) -> tuple[tuple[str, float], ...]:
     except ValueError as error:
         raise SentinelError(f"rules: {error}", where=where) from error
     return tuple(chosen.items())
+
+
+def _sampling(content: Any, where: object) -> tuple[tuple[str, str | float], ...]:
+    own = dict(_mapping(content or {}, _SAMPLING, "sampling", where))
+    if own.get("mode", "fixed") not in _SAMPLING_MODES:
+        remedy = f"Write {' or '.join(_SAMPLING_MODES)}"
+        raise SentinelError(f"sampling has the mode {own['mode']!r}", where=where, remedy=remedy)
+    for name, value in own.items():
+        if name != "mode" and not (_is_number(value) and 0 < value <= _MOST_OF_SAMPLING):
+            expected = f"a number above 0 and at most {_MOST_OF_SAMPLING}"
+            raise SentinelError(f"sampling has {name} {value!r}, expected {expected}", where=where)
+    if own.get("mode") == "fixed" and (more := sorted(own.keys() - {"mode", "rate_hz"})):
+        remedy = "Leave it out, or write mode: adaptive"
+        raise SentinelError(f"sampling is fixed, and has {more[0]}", where=where, remedy=remedy)
+    return tuple((name, own[name] if name == "mode" else float(own[name])) for name in sorted(own))
 
 
 def _hours(content: Any, where: object) -> tuple[tuple[int, int] | None, ...]:

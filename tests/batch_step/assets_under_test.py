@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from batch_step import BatchStepLauncher, in_job, note_in, send_note
+from batch_step import BatchStepLauncher, in_job, note_in, send_note, told
 
 # Checks by partition are a preview, backfill policies are in beta: the graph under test uses both on purpose.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -193,9 +193,12 @@ def after_skip(skipping: int) -> None: ...
 
 
 class Listening(BatchStepLauncher):
-    """Writes down each note of a job, where the test and the job look."""
+    """Tells each step its name, and writes down each note of a job, where the test and the job look."""
 
     heard: str = ""
+
+    def tells(self, step_context: dg.StepExecutionContext) -> dict[str, Any]:
+        return {"step": step_context.step.key}
 
     def on_event(self, step_context: dg.StepExecutionContext, entry: dg.EventLogEntry) -> None:
         if (note := note_in(entry)) is not None and self.heard:
@@ -275,7 +278,7 @@ def noting(context: dg.AssetExecutionContext, config: Behavior) -> None:
     """Tells its host something, and goes on when the host has heard it."""
     if not in_job():
         return
-    send_note(context, "half of it is done", {"done": 0.5, "of": ["a", "나"]})
+    send_note(context, "half of it is done", {"done": 0.5, "of": ["a", "나"], "was told": dict(told())})
     deadline = time.monotonic() + 60
     while not Path(config.folder).exists():
         if time.monotonic() > deadline:

@@ -7,16 +7,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from batch_step import in_job, note_in, send_note
+from batch_step import in_job, note_in, send_note, told
 from tests.batch_step.runs import Toys, messages
 
 
 def test_a_note_reaches_the_host_while_the_step_runs(toys: Toys, tmp_path: Path) -> None:
-    """The step waits for what the host does with it."""
+    """The step waits for what the host does with it. What the host told the step stands in it."""
     heard = tmp_path / "heard"
     result = toys.run("noting", ops={"noting": {"folder": str(heard)}}, heard=str(heard))
     assert result.success
-    assert [json.loads(line) for line in heard.read_text().splitlines()] == [{"done": 0.5, "of": ["a", "나"]}]
+    assert [json.loads(line) for line in heard.read_text().splitlines()] == [
+        {"done": 0.5, "of": ["a", "나"], "was told": {"step": "noting"}}
+    ]
     assert "half of it is done" in messages(result, toys.instance)
 
 
@@ -24,6 +26,7 @@ def test_in_process_there_is_no_host_to_tell(tmp_path: Path, instance: dg.Dagste
     toys = Toys(instance, tmp_path / "outputs", {}, "local")
     assert toys.run("noting", ops={"noting": {}}).success
     assert not in_job()
+    assert told() == {}
 
 
 @pytest.mark.parametrize("kind", ["a log line", "another engine event", "a note"])

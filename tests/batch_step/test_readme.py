@@ -69,8 +69,8 @@ def test_names_in_the_readme_exist() -> None:
     assert FailureClass.IMAGE_DENIED.retried_by.value == "nobody"
 
 
-def test_the_public_surface_is_five_names() -> None:
-    assert batch_step.__all__ == ["BatchStepLauncher", "in_job", "note_in", "orphan_reaper", "send_note"]
+def test_the_public_surface_is_six_names() -> None:
+    assert batch_step.__all__ == ["BatchStepLauncher", "in_job", "note_in", "orphan_reaper", "send_note", "told"]
     for name in batch_step.__all__:
         assert getattr(batch_step, name) is not None
     with pytest.raises(AttributeError):

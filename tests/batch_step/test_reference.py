@@ -29,7 +29,7 @@ def reference(code: CodeVersion = HERE) -> StepReference:
         recon_job=reconstructable("remote"),
         known_state=KnownExecutionState(),
     )
-    return StepReference(step, {"videos": ["가", "b"]}, code, 60.0, 3.5, 7.0)
+    return StepReference(step, {"videos": ["가", "b"]}, code, 60.0, 3.5, 7.0, {"rate": 5.0, "names": ["가"]})
 
 
 def test_a_reference_comes_back_as_it_was() -> None:

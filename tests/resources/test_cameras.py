@@ -46,7 +46,18 @@ def test_a_video_that_two_cameras_claim_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("videos: [", "not YAML"), ("- 1", "expected keys and values"), ("frame: 3", "frame is 3")]
+    ("text", "says"),
+    [
+        ("videos: [", "not YAML"),
+        ("- 1", "expected keys and values"),
+        ("frame: 3", "frame is 3"),
+        (AISLE + "sampling: {mode: sometimes}", "mode 'sometimes'"),
+        (AISLE + "sampling: {rate: 5}", "an entry 'rate' that means nothing"),
+        (AISLE + "sampling: {rate_hz: 0}", "rate_hz 0, expected a number above 0 and at most 30"),
+        (AISLE + "sampling: {rate_hz: .nan}", "rate_hz nan"),
+        (AISLE + "sampling: {person_hz: fast}", "person_hz 'fast'"),
+        (AISLE + "sampling: {mode: fixed, person_hz: 5}", "sampling is fixed, and has person_hz"),
+    ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "aisle.yaml").write_text(text)
@@ -67,15 +78,15 @@ def test_a_changed_zone_makes_the_behaviors_of_that_cameras_videos_stale_alone(
     names = {"1": "aisle-1.mp4", "2": "door-1.mp4", "3": "garden.mp4"}
     current = digests()
 
-    def state() -> dict[str, str]:
+    def state() -> dict[str, dict[str, str]]:
         return filming_digests({partition: (name, f"/clips/{name}") for partition, name in names.items()})
 
     def stale(versions: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
-        found = Fleet.compare(list(names), {**versions, "camera": state()}, current)
+        found = Fleet.compare(list(names), {**versions, **state()}, current)
         return {partition: [a for a in DEPENDENCIES if partition in found.stale[a]] for partition in names}
 
     monkeypatch.setenv("SENTINEL_CAMERAS", str(written(tmp_path / "before", AISLE)))
-    made: dict[str, dict[str, str]] = {"video": dict.fromkeys(names, "sha256:aa"), "camera": state()}
+    made: dict[str, dict[str, str]] = {"video": dict.fromkeys(names, "sha256:aa"), **state()}
     for asset in DEPENDENCIES:
         made[asset] = {}
         for partition in names:
@@ -92,6 +103,10 @@ def test_a_changed_zone_makes_the_behaviors_of_that_cameras_videos_stale_alone(
     assert moved != AISLE
     monkeypatch.setenv("SENTINEL_CAMERAS", str(written(tmp_path / "moved", moved)))
     assert stale(made) == {"1": ["behaviors", "descriptions", "embeddings", "events"], "2": [], "3": []}
+
+    closer = AISLE + "sampling: {mode: adaptive}"
+    monkeypatch.setenv("SENTINEL_CAMERAS", str(written(tmp_path / "closer", closer)))
+    assert stale(made) == {"1": list(DEPENDENCIES), "2": [], "3": []}
 
 
 def written(folder: Path, aisle: str) -> Path:
