@@ -27,6 +27,8 @@ class TrackingParameters:
     """H/s. A fast walk is 1.75-2.5 m/s, 1.05-1.5 H/s; comfortable is 0.75-0.88 (Bohannon 1997, Age and Ageing 26)."""
     reach_at_rest: float = 0.3
     """H. How far a foot point moves between two samples taken at once: jitter of the box, a changed posture."""
+    reach_of_part: float = 0.6
+    """The same of somebody whose head or feet the frame cut off in one of them: more of a body comes into view."""
     lost_life_s: float = 3.0
     """How long a person may be out of sight and keep the track."""
     velocity_memory_s: float = 0.6
@@ -42,7 +44,7 @@ class TrackingParameters:
     depth_weight: float = 1.5
     """What a distance up or down the picture counts against one across: of a step along the line of sight a camera on
     the wall shows a quarter to a half."""
-    appearance_weight: float = 1.5
+    appearance_weight: float = 1.2
     """Cost of an entirely different appearance (cosine distance 1): the same person a second later has .03 in the
     median and .10 in one of twenty samples of two real clips, another of their nine people .23 in the mean."""
     height_weight: float = 0.2
@@ -180,20 +182,30 @@ class Tracker:
         """How unlikely it is that `box` shows `track`; infinite when nobody could have got there."""
         p = self.parameters
         elapsed = time_s - track.time_s
-        from_previous = self._displacement(track.box, box) / track.height
+        is_part, height = self._is_part(track, box), self._height(track, box)
+        from_previous = self._displacement(track.box, box) / height
         from_predicted = from_previous - self._predicted(track, elapsed)
-        reach = p.reach_per_s * elapsed + p.reach_at_rest
+        reach = p.reach_per_s * elapsed + (p.reach_of_part if is_part else p.reach_at_rest)
         if min(np.hypot(*from_previous), np.hypot(*from_predicted)) > reach:
             return np.inf
-        weights = np.array([1.0, p.depth_weight])
+        weights = np.array([1.0, 1.0 if is_part else p.depth_weight])
         distance = (1 - p.previous_weight) * np.hypot(*(weights * from_predicted))
         distance += p.previous_weight * np.hypot(*(weights * from_previous))
         cost = distance / reach
         cost += p.height_weight * abs(np.log(_extent(box) / _extent(track.box))) if not self._is_cut(box).any() else 0.0
         cost += p.lost_weight_per_s * (elapsed - self._interval_s)
         if look is not None and track.appearance is not None:
-            cost += p.appearance_weight * float(1 - look @ track.appearance)
+            cost += p.appearance_weight * float(1 - look @ track.appearance) * (0.5 if is_part else 1.0)
         return float(cost)
+
+    def _is_part(self, track: _Track, box: Vector) -> bool:
+        """Whether the frame cuts off the head or the feet in one of them, as of somebody who comes in: no measure of
+        where he stands, nor of what he looks like."""
+        return bool((self._is_cut(track.box) | self._is_cut(box))[[1, 3]].any())
+
+    def _height(self, track: _Track, box: Vector) -> float:
+        """H in px, as far as it is known: that of a part is the less of the two."""
+        return max(track.height, _extent(box)) if self._is_part(track, box) else track.height
 
     def _predicted(self, track: _Track, elapsed: float) -> Vector:
         """(2,) H: how far the motion has led since the track was seen."""
@@ -236,7 +248,9 @@ class Tracker:
         shrinks only while it is seen upright and whole."""
         p = self.parameters
         elapsed = time_s - track.time_s
-        velocity = self._displacement(track.box, box) / track.height / elapsed
+        velocity = self._displacement(track.box, box) / self._height(track, box) / elapsed
+        if self._is_part(track, box):
+            velocity[1] = 0.0  # that more of him is seen is no way that he goes
         track.velocity = track.velocity + (velocity - track.velocity) * (1 - np.exp(-elapsed / p.velocity_memory_s))
         extent = _extent(box)
         if extent > track.height:

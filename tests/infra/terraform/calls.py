@@ -78,3 +78,43 @@ BESIDE_CALLS: dict[Role, dict[str, str]] = {
         "kms:GenerateDataKey": "as above",
     },
 }
+
+_PULL = {
+    "ecr:GetAuthorizationToken": "log in to the registry",
+    "ecr:BatchCheckLayerAvailability": "pull an image",
+    "ecr:BatchGetImage": "pull an image",
+    "ecr:GetDownloadUrlForLayer": "pull an image",
+}
+_LOG = {"logs:CreateLogStream": "write a log", "logs:PutLogEvents": "write a log"}
+
+# What AWS does for us in a role of ours, by the policy: nothing of ours calls it. Amazon ECS Developer Guide, "Task
+# execution IAM role" and "Container instance IAM role"; Image Builder User Guide, "Prerequisites"; VPC User Guide, "IAM
+# role for publishing flow logs" (which lists two more, for a log group that AWS is to create: ours is there).
+BY_AWS: dict[str, dict[str, str]] = {
+    "batch.execution": {**_PULL, **_LOG},
+    "control_plane.execution": {
+        **_PULL,
+        **_LOG,
+        "secretsmanager:GetSecretValue": "the database's address becomes the task's environment",
+        "kms:Decrypt": "that secret is encrypted with our key",
+    },
+    "batch.host": {
+        "ecs:DiscoverPollEndpoint": "the agent finds ECS",
+        "ecs:RegisterContainerInstance": "a host joins the cluster",
+        "ecs:DeregisterContainerInstance": "and leaves it",
+        "ecs:UpdateContainerInstancesState": "a reclaimed host takes no more jobs",
+        "ecs:Poll": "the agent is told what to run",
+        "ecs:StartTelemetrySession": "metrics of containers",
+        "ecs:SubmitAttachmentStateChanges": "how jobs are",
+        "ecs:SubmitContainerStateChange": "how jobs are",
+        "ecs:SubmitTaskStateChange": "how jobs are",
+    },
+    "ami.bake": {
+        **_PULL,
+        **_LOG,
+        "s3:GetObject": "weights",
+        "kms:Decrypt": "weights and the component are encrypted with our key",
+        "imagebuilder:GetComponent": "the recipe of the image",
+    },
+    "network.flow": {**_LOG, "logs:DescribeLogStreams": "go on with a stream that is there"},
+}

@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 from tests.builders.terraform import CHECKOUT
-from tests.infra.terraform.calls import ACTIONS, BESIDE_CALLS, CALLS, Role
+from tests.infra.terraform.calls import ACTIONS, BESIDE_CALLS, BY_AWS, CALLS, Role
 from tests.infra.terraform.conftest import Blocks
 
 if TYPE_CHECKING:
@@ -87,6 +87,21 @@ def test_a_role_may_what_the_code_calls_and_nothing_else(blocks: Blocks, role: R
             names = [f"{row.service}:{_operations().get(name, ('', name))[1]}" for name in row.operations]
             needed |= {ACTIONS.get(name, name) for name in names}
     assert set(_allowed(blocks, role)) == needed
+
+
+@pytest.mark.parametrize("policy", BY_AWS)
+def test_what_aws_does_in_our_name_is_listed_and_nothing_else(blocks: Blocks, policy: str) -> None:
+    module, _, name = policy.partition(".")
+    path = f"module.{module}.data.aws_iam_policy_document.{name}"
+    documents = [d for d in blocks["aws_iam_policy_document"] if d["__tfmeta"]["path"].split("[")[0] == path]
+    (statements,) = [d["statement"] for d in documents]
+    found = [action for s in (statements if isinstance(statements, list) else [statements]) for action in s["actions"]]
+    assert sorted(found) == sorted(BY_AWS[policy])
+
+
+def test_every_policy_is_held_against_a_list(blocks: Blocks) -> None:
+    """A new one in Terraform has to be entered there. The uploader's is no role's."""
+    assert len(blocks["aws_iam_role_policy"]) == len(BY_AWS) + len(_POLICIES) - 1
 
 
 def test_jobs_reach_the_bucket_only(blocks: Blocks) -> None:
