@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from infra.local.postgres import Server
 
 STAGES_ON_GPU = ["detections", "demographics", "poses"]
-HOST_AND_TIME = {"seconds", "dagster/uri"}  # of the metadata: what may differ between two runs of the same
+HOST_AND_TIME = {"seconds", "seconds_to_first_frame", "dagster/uri"}
+"""Of the metadata: what may differ between two runs of the same."""
 ON_QUEUE = Cloud(batch_queue="gpu", on_demand_queue="dear", job_definition="sentinel", step_channel="s3://steps/x")
 
 

@@ -1,5 +1,7 @@
 """Persons and faces in the sampled frames, and the tracks that they form."""
 
+import time
+
 import dagster as dg
 import pandas as pd
 
@@ -33,10 +35,16 @@ def detections(
     ):
         clip = probe(path)
         require_suitable(path, clip, accept_truncated=Settings.from_env().accept_truncated)
+        first: dict[str, float] = {}
+
+        def progress(fraction: float) -> None:
+            first.setdefault("seconds_to_first_frame", round(time.monotonic() - run.started, 3))
+            run.progress(fraction)
+
         own = own_sampling(run.partition, analysis_log)
         beside = {"sampling": sampling_digest(own)} if own else {}
         table = run.table(
-            lambda: people_in(path, clip, own_sampling=own, on_damage=run.warn, on_progress=run.progress),
+            lambda: people_in(path, clip, own_sampling=own, on_damage=run.warn, on_progress=progress),
             video=footage.store.record(run.partition).etag,
             **beside,
         )
@@ -49,5 +57,6 @@ def detections(
             samples=looked,
             samples_per_second=round(looked / clip.duration_s, 3) if clip.duration_s > 0 else float(looked),
             **sampled,
+            **first,
             contact_sheet=picture(previews.contact_sheet(path, table, show_faces=Settings.from_env().show_faces)),
         )

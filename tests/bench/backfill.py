@@ -44,15 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="seconds of each video, as JSON")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        took = measure(Path(folder), options.videos, options.profile)
+        took, first_frames = measure(Path(folder), options.videos, options.profile)
     print(table(took))
+    print("\nFrom the start of detections to the first frame looked at, median s:")
+    for way, seconds in first_frames.items():
+        further = f", of each further one {statistics.median(seconds[1:]):.2f}" if seconds[1:] else ""
+        print(f"- {way}: of the first video {seconds[0]:.2f}{further}")
     if options.json:
         options.json.write_text(json.dumps(took, indent=2) + "\n")
 
 
-def measure(folder: Path, videos: int, profile: str) -> dict[str, list[float]]:
-    """Seconds of hosts for each video in turn, by the way it was made."""
+def measure(folder: Path, videos: int, profile: str) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of hosts for each video in turn, by the way it was made, and seconds to its first frame."""
     took: dict[str, list[float]] = {way: [] for way in WAYS}
+    first_frames: dict[str, list[float]] = {way: [] for way in WAYS}
     catalogue, sample = Catalogue.load(), folder / "sample.mp4"
     compose_sample(*(catalogue.fetch(catalogue.model(name)) for name in ("photo-bus", "photo-zidane")), sample)
     with deployments(folder, profile) as found:
@@ -60,10 +65,12 @@ def measure(folder: Path, videos: int, profile: str) -> dict[str, list[float]]:
             clip = folder / f"clip-{number}.mp4"
             cut(sample, clip, seconds=2 + number % 20 / 10)
             for way, deployment in found.items():
-                took[way].append(analysed(deployment, clip))
+                host_s, first_frame_s = analysed(deployment, clip)
+                took[way].append(host_s)
+                first_frames[way].append(first_frame_s)
                 sys.stderr.write(f"\r{number + 1} of {videos} videos, {way}: {took[way][-1]:.1f} s   ")
     sys.stderr.write("\n")
-    return took
+    return took, first_frames
 
 
 @contextmanager
@@ -94,15 +101,20 @@ def deployments(folder: Path, profile: str) -> Iterator[dict[str, Deployment]]:
         yield found
 
 
-def analysed(deployment: Deployment, clip: Path) -> float:
-    """Seconds that its job worked on it, from its start or from the video before."""
+def analysed(deployment: Deployment, clip: Path) -> tuple[float, float]:
+    """Seconds that its job worked on it, from its start or from the video before; and until its first frame."""
     partition = deployment.upload(clip, probe(clip))
     done = deployment.materialize_in_backfill(partition, "redone")
     assert done.returncode == 0, done.stderr
     with deployment.instance() as instance:
         (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": partition}))
         accounts = accounts_of_run(instance, run.run_id).values()
-        return sum(one.host_s for one in accounts) - waited_for(instance, run.run_id)
+        (made,) = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey("detections"), asset_partitions=[partition]), limit=1
+        ).records
+        assert made.asset_materialization is not None
+        first_frame_s = float(str(made.asset_materialization.metadata["seconds_to_first_frame"].value))
+        return sum(one.host_s for one in accounts) - waited_for(instance, run.run_id), first_frame_s
 
 
 def waited_for(instance: dg.DagsterInstance, run_id: str) -> float:
