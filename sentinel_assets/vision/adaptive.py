@@ -43,6 +43,10 @@ class AdaptiveSampling:
     """Factor by which height over width changes within `change_s` of somebody who falls: it is 2.5 to 4 of a
     standing body, about 1.5 of a sitting one, and walking changes it by less than a third."""
     change_s: float = 1.0
+    reach: float = 0.2
+    """By how much the box of somebody who reaches out grows to one side within `change_s`, and nowhere else by more
+    than `still`: an arm is 0.33 long. Where a hand goes that has taken something shows in the seconds after."""
+    still: float = 0.06
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -113,14 +117,15 @@ def instants(spans: Iterable[Span], rate_hz: float, *, but: float, end_s: float)
 def candidates(
     times_s: Sequence[float], boxes: Sequence[Array], ids: Sequence[NDArray[np.int32]], sampling: AdaptiveSampling
 ) -> list[float]:
-    """Times of the samples in which two people are within reach of each other, or one's shape has suddenly changed.
+    """Times of the samples in which two people are within reach of each other, or one's shape has suddenly changed, or
+    one who stands has put out an arm.
 
     `boxes` (N, 4) px and `ids` (N,) of each sample. Two who keep together touch all the time; of a contact the
     beginning counts, and every `around_s` anew.
     """
     found: list[float] = []
     met: dict[tuple[int, int], float] = {}
-    shapes: dict[int, list[tuple[float, float]]] = {}
+    shapes: dict[int, list[tuple[float, Array]]] = {}
     for time_s, found_boxes, found_ids in zip(times_s, boxes, ids, strict=True):
         tall = found_boxes[:, 3] - found_boxes[:, 1]
         longest = np.maximum(tall, found_boxes[:, 2] - found_boxes[:, 0])
@@ -134,11 +139,20 @@ def candidates(
                 if near and time_s - met.get(pair, -np.inf) >= sampling.around_s:
                     met[pair] = time_s
                     found.append(time_s)
-            aspect = float(tall[i] / max(found_boxes[i, 2] - found_boxes[i, 0], 1.0))
             known = shapes.setdefault(int(found_ids[i]), [])
-            known[:] = [(t, a) for t, a in known if time_s - t <= sampling.change_s + 1e-6]
-            if any(max(a / aspect, aspect / a) >= sampling.change for _, a in known):
+            known[:] = [(t, before) for t, before in known if time_s - t <= sampling.change_s + 1e-6]
+            if any(_changes(before, found_boxes[i], sampling) for _, before in known):
                 found.append(time_s)
                 known.clear()
-            known.append((time_s, max(aspect, 1e-3)))
+            known.append((time_s, found_boxes[i]))
     return sorted(set(found))
+
+
+def _changes(before: Array, box: Array, sampling: AdaptiveSampling) -> bool:
+    """Whether a body of the one box and then of the other has changed its shape, or put out an arm."""
+    aspects = [(b[3] - b[1]) / max(b[2] - b[0], 1.0) for b in (before, box)]
+    if max(aspects) >= sampling.change * max(min(aspects), 1e-3):
+        return True
+    left, top, right, bottom = (box - before) * (-1, -1, 1, 1) / max(before[3] - before[1], 1.0)
+    out, others = max(left, right), (min(left, right), top, bottom)
+    return bool(out >= sampling.reach and max(np.abs(others)) <= sampling.still)

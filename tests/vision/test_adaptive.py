@@ -15,6 +15,7 @@ from sentinel_assets.vision.frames import probe, sample_frames
 from sentinel_assets.vision.protocols import Boxes, Faces, Image
 from sentinel_assets.vision.tables import POSES, Sampling
 from tests.builders.clips import write_clip
+from tests.builders.tracks import Act, Scene, stay
 
 WIDTH, HEIGHT, RATE = 320, 240, 20
 
@@ -121,6 +122,25 @@ def test_candidates_are_meetings_and_sudden_changes_of_shape() -> None:
     assert candidates(times, falls, [one] * 4, sampling) == [0.4]
     meets = [np.array([tall, far]), *[np.array([tall, beside])] * 3]
     assert candidates(times, meets, [two] * 4, sampling) == [0.2]  # told once, not at every sample
+
+
+@pytest.mark.parametrize("heading", [70.0, 90.0, 250.0])
+def test_an_arm_that_is_put_out_across_the_picture_is_a_candidate(heading: float) -> None:
+    """Once, when it goes out; a shape that changes would be told too, so that is left out here."""
+    sampling = AdaptiveSampling(change=99.0)
+    reaches = stay([Act(0, "swaying"), Act(3, "reaching", 0.4), Act(5, "swaying", 0.4)], heading_deg=heading)
+    for seed in range(3):
+        (when,) = candidates(*seen(Scene((reaches,), 8, 5.0, box_noise=0.01, seed=seed)), sampling)
+        assert 3.0 <= when <= 3.6
+    stands = stay([Act(0, "swaying")], heading_deg=heading)
+    assert candidates(*seen(Scene((stands,), 8, 5.0, box_noise=0.01)), sampling) == []
+
+
+def seen(scene: Scene) -> tuple[list[float], list[np.ndarray], list[np.ndarray]]:
+    """Times, boxes and numbers of the people of a scene."""
+    found = [scene.boxes(time_s) for time_s in scene.times_s]
+    boxes = [boxes.xyxy.astype(np.float64) for _, boxes in found]
+    return list(scene.times_s), boxes, [np.array(numbers, np.int32) for numbers, _ in found]
 
 
 @pytest.mark.parametrize("rates", [(5.0, 1.0, 10.0), (0.0, 5.0, 10.0), (1.0, 5.0, 60.0)])
