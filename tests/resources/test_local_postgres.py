@@ -104,13 +104,18 @@ def leave(process: subprocess.Popen[str]) -> None:
 
 
 def processes(folder: Path) -> dict[int, str]:
-    """Command lines, by pid, of the guardian and the server of the folder; zombies do not count."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    """Command lines, by pid, of the guardian and the server of the folder; zombies do not count, nor does what the
+    server has just forked for a connection, which has the server's own command line for a moment."""
+    columns = ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="]
+    listed = subprocess.run(columns, capture_output=True, text=True, check=True).stdout
     names = [f" {folder} ", f" {(folder / 'cluster').resolve()}/data"]
-    found = (line.split(maxsplit=2) for line in listed.splitlines())
-    return {
-        int(pid): args for pid, state, args in found if state[0] not in "ZX" and any(n in args + " " for n in names)
+    lines = (line.split(maxsplit=3) for line in listed.splitlines())
+    found = {
+        int(pid): (int(parent), args)
+        for pid, parent, state, args in lines
+        if state[0] not in "ZX" and any(n in args + " " for n in names)
     }
+    return {pid: args for pid, (parent, args) in found.items() if found.get(parent, (0, ""))[1] != args}
 
 
 def pid_of(folder: Path, role: str) -> int:
