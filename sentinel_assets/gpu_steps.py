@@ -39,7 +39,9 @@ class GpuSteps(BatchStepLauncher):
         yield from super().launch_step(step_context)
 
     def tells(self, step_context: dg.StepExecutionContext) -> dict[str, Any]:
-        """The video's camera is known here alone: its row has the address, and the cameras' files are here."""
+        """How detections are to sample: the video's camera is known here alone, by its row and the files."""
+        if step_context.op.name != "detections":
+            return {}
         with acting_on_errors():
             own = Filming.of(*self.analysis_log.address_of(step_context.partition_key)).sampling
         return {OWN_SAMPLING: dict(own)} if own else {}

@@ -225,7 +225,7 @@ def made_by(version: str) -> str:
 
 def inputs_digest(inputs: Mapping[str, str | pd.DataFrame]) -> str:
     """12 hex digits over what an output was made from: for each input its table or that table's digest; of `video`
-    its etag, of `camera` `Filming.digest`.
+    its etag, of `camera` `Filming.digest`, of `sampling` `filming.sampling_digest`.
 
     The recipes of the inputs have no part in it: an input that was made anew and came out the same changes nothing.
     """

@@ -109,6 +109,7 @@ def _posture(track: TrackFeatures, stretch: Stretch, parameters: BehaviorParamet
             "walking_enter": parameters.walking_enter,
             "walking_leave": parameters.walking_leave,
             "brisk": parameters.brisk,
+            "stroll_s": parameters.stroll_s,
             "unknown_score": parameters.unknown_score,
         },
         samples=track.samples[stretch.first : stretch.last + 1].tolist(),

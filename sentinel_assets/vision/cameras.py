@@ -266,9 +266,9 @@ def _sampling(content: Any, where: object) -> tuple[tuple[str, str | float], ...
         if name != "mode" and not (_is_number(value) and 0 < value <= _MOST_OF_SAMPLING):
             expected = f"a number above 0 and at most {_MOST_OF_SAMPLING}"
             raise SentinelError(f"sampling has {name} {value!r}, expected {expected}", where=where)
-    if own.get("mode") == "fixed" and (more := sorted(own.keys() - {"mode", "rate_hz"})):
-        remedy = "Leave it out, or write mode: adaptive"
-        raise SentinelError(f"sampling is fixed, and has {more[0]}", where=where, remedy=remedy)
+    if own.get("mode") != "adaptive" and (more := sorted(own.keys() - {"mode", "rate_hz"})):
+        what = "sampling is fixed, and" if "mode" in own else "sampling does not say mode: adaptive, and"
+        raise SentinelError(f"{what} has {more[0]}", where=where, remedy="Leave it out, or write mode: adaptive")
     return tuple((name, own[name] if name == "mode" else float(own[name])) for name in sorted(own))
 
 

@@ -57,6 +57,7 @@ def test_a_video_that_two_cameras_claim_is_refused(tmp_path: Path) -> None:
         (AISLE + "sampling: {rate_hz: .nan}", "rate_hz nan"),
         (AISLE + "sampling: {person_hz: fast}", "person_hz 'fast'"),
         (AISLE + "sampling: {mode: fixed, person_hz: 5}", "sampling is fixed, and has person_hz"),
+        (AISLE + "sampling: {person_hz: 5}", "sampling does not say mode: adaptive, and has person_hz"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, says: str) -> None:
