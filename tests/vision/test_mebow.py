@@ -243,8 +243,8 @@ def test_the_answers_of_the_reference(oracle: Path, tmp_path: Path) -> None:
     model = Mebow(made_checkpoint(oracle, "mebow", tmp_path))
     with torch.inference_mode():
         heatmaps, bins = (part.numpy() for part in model.network(torch.from_numpy(golden["x"])))
-    # Heatmaps reach 20 here: float32 itself is 1e-4 from the same network in double precision.
-    scale = float(np.abs(golden["heatmaps"]).max())
+    # Heatmaps reach 20 here: a processor that adds up in another order is 3e-4 away, in single precision.
+    scale = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else float(np.abs(golden["heatmaps"]).max())
     assert np.abs(heatmaps - golden["heatmaps"][:3]).max() / scale < 1e-4
     assert np.abs(bins - golden["hoe"][:3]).max() < 1e-4
     compared = 0

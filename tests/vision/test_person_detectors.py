@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +88,18 @@ def test_no_images_give_no_boxes(yolo: YoloPersonDetector) -> None:
 def test_what_is_no_rgb_image_is_refused(yolo: YoloPersonDetector, image: Image) -> None:
     with pytest.raises(ValueError, match="uint8"):
         yolo.detect([image])
+
+
+def test_torch_keeps_its_threads(weights: Weights) -> None:
+    """Left alone, ultralytics takes one away from the whole process, of two cores the second."""
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            YoloPersonDetector(weights("yolov8n")).detect([np.zeros((64, 64, 3), np.uint8)])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_weights_of_another_task_are_refused(weights: Weights) -> None:

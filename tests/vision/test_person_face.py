@@ -224,25 +224,75 @@ def test_as_many_people_and_faces_as_the_reference_in_the_same_picture(bus: Bus)
     assert np.abs(seen[::4, ::4].astype(int) - bus.golden["lb/bus/stride4"]).max() <= LEVEL
 
 
+def head(bus: Bus, dtype: torch.dtype) -> np.ndarray[tuple[int, int], np.dtype[Any]]:
+    """What the network says of the picture: (6, anchors), as it stands in the file, its norms not yet fused."""
+    network = load_yolo(bus.weights, task="detect", classes=("person", "face")).model.to(dtype).eval()
+    with torch.inference_mode():
+        return np.asarray(network(bus.shown.to(dtype).contiguous())[0][0].numpy())
+
+
+def away_from_golden(found: np.ndarray[tuple[int, int], np.dtype[Any]], bus: Bus) -> tuple[float, float]:
+    """By how much at most: boxes in px, scores."""
+    golden = bus.golden["raw/bus/every37"]
+    assert found.shape == tuple(bus.golden["raw/bus/shape"][1:])
+    every = np.abs(found[:, ::37] - golden)
+    most = np.abs(found[4:].max(axis=1) - bus.golden["raw/bus/score_max"])
+    return float(every[:4].max()), float(max(every[4:].max(), most.max()))
+
+
 @pytest.mark.drill
 def test_the_head_of_the_reference(bus: Bus) -> None:
     """In double precision, so that what differs is the golden's own single precision, and nothing of ours."""
-    network = load_yolo(bus.weights, task="detect", classes=("person", "face")).model.double().eval()
-    with torch.inference_mode():
-        found = network(bus.shown.double())[0][0].numpy()
-    golden = bus.golden["raw/bus/every37"]
-    assert found.shape == tuple(bus.golden["raw/bus/shape"][1:])
-    assert np.abs(found[:4, ::37] - golden[:4]).max() / 640 < 1e-4
-    assert np.abs(found[4:, ::37] - golden[4:]).max() < 1e-4
-    assert np.abs(found[4:].max(axis=1) - bus.golden["raw/bus/score_max"]).max() < 1e-4
+    px, score = away_from_golden(head(bus, torch.float64), bus)
+    assert px / 640 < 1e-4
+    assert score < 1e-4
+
+
+@pytest.mark.drill
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512" or torch.get_num_threads() not in range(2, 7),
+    reason="another processor or another number of threads adds up in another order, in single precision",
+)
+def test_the_head_of_the_reference_in_single_precision(bus: Bus) -> None:
+    """On a processor like the reference's they are equal; what is asked is what the oracle says of itself."""
+    px, score = away_from_golden(head(bus, torch.float32), bus)
+    assert px < 1e-3
+    assert score < 1e-5
+
+
+def boxes_away_from_golden(bus: Bus) -> tuple[float, float]:
+    """By how much at most: boxes as a part of the picture's longer side, scores."""
+    pairs = bus.kinds()
+    golden = bus.golden
+    xyxy = max(float(np.abs(boxes.xyxy - golden["det/bus/xyxy"][chosen]).max()) for boxes, chosen in pairs)
+    scores = max(float(np.abs(boxes.confidence - golden["det/bus/conf"][chosen]).max()) for boxes, chosen in pairs)
+    return xyxy / 1080, scores
+
+
+@pytest.mark.drill
+def test_the_boxes_of_the_reference_but_for_its_rounding(bus: Bus) -> None:
+    """The oracle's boxes and its head, of one network and one picture, differ as much from each other."""
+    px, score = boxes_away_from_golden(bus)
+    assert px < 3e-4
+    assert score < 3e-4
+
+
+@pytest.mark.drill
+def test_no_boxes_can_be_closer_than_the_oracle_is_to_itself(bus: Bus) -> None:
+    """Why the bound below is out of reach: for one anchor, the golden's head and its boxes say two scores."""
+    scores = bus.golden["raw/bus/every37"][4:].max(axis=0)
+    clear = scores[scores > 0.41]
+    apart = np.abs(clear[:, None] - bus.golden["det/bus/conf"][None]).min(axis=1)
+    assert len(clear)
+    assert apart.max() > 1e-4
 
 
 @pytest.mark.drill
 @pytest.mark.xfail(
-    reason="single precision: faces are 0.13 px and 0.0002 off here, and the golden itself 0.14 px and 0.0002 from the "
-    "same network in double precision. Running it unfused, with channels last or without oneDNN moves them as far"
+    reason="the golden's boxes are 0.14 px and 0.0002 from the same network in double precision, and 0.0002 from the "
+    "golden of its own head: no network can be within 0.0001 of both"
 )
 def test_the_boxes_of_the_reference(bus: Bus) -> None:
-    for boxes, chosen in bus.kinds():
-        assert np.abs(boxes.xyxy - bus.golden["det/bus/xyxy"][chosen]).max() / 1080 < 1e-4
-        assert np.abs(boxes.confidence - bus.golden["det/bus/conf"][chosen]).max() < 1e-4
+    px, score = boxes_away_from_golden(bus)
+    assert px < 1e-4
+    assert score < 1e-4

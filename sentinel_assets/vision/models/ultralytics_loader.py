@@ -47,13 +47,16 @@ def load_yolo(weights: Path, *, task: str, classes: Sequence[str] = ("person",))
     if weights.suffix != ".pt":
         raise ModelError(f"ultralytics knows its own weights by the suffix .pt, not {weights.suffix!r}", where=weights)
     _set_switches()  # again: who ran in between may have put the environment back
-    import torch  # noqa: F401 - before ultralytics, which else leaves it a single thread (OMP_NUM_THREADS)
+    import torch  # before ultralytics, which else leaves it a single thread (OMP_NUM_THREADS)
     from ultralytics.models import YOLO
     from ultralytics.nn import tasks
+    from ultralytics.utils import torch_utils
 
     if not tasks._SafeLoad.SUPPORTED:
         raise ModelError("this torch cannot load it without running what is in it", where=weights, remedy="Update it")
     vars(tasks)["SAFE_LOAD"] = True  # whoever imported ultralytics before, and whatever the environment said then
+    # The first prediction on a CPU sets torch, in the whole process, to a core less than there are: of two, to one.
+    vars(torch_utils)["NUM_THREADS"] = torch.get_num_threads()
     try:
         yolo = YOLO(str(weights))
     except (TypeError, RuntimeError, EOFError, KeyError, AttributeError, ModuleNotFoundError) as error:
