@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -224,8 +225,11 @@ class Catalogue:
         faults += [f"{entry.name} is under a licence to accept: {entry.licence}" for entry in licences.values()]
         command = f"sentinel models pull --profile {profile}"
         command += "".join(f" --accept-licence {name}" for name in licences)
-        if absent or not self._mirror:
+        if not self._mirror:
             command += " --from FOLDER"
+        elif self._mirror != os.environ.get(MIRROR):
+            # An address may hold a password or a signature.
+            command += f" --from {'FOLDER' if re.search('[@?]', self._mirror) else shlex.quote(self._mirror)}"
         raise ModelError("; ".join(faults), where=f"profile {profile}", remedy=f"Run `{command}`")
 
     def fetch(self, entry: ModelEntry, progress: Progress | None = None) -> Path:

@@ -69,6 +69,28 @@ def test_one_line_says_all_that_a_person_must_do_first(tmp_path: Path) -> None:
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("mirror", "said"),
+    [
+        pytest.param("s3://models/gpu", " --from s3://models/gpu`", id="the place that was given"),
+        pytest.param("/my models", " --from '/my models'`", id="quoted"),
+        pytest.param("https://me:word@models.example", " --from FOLDER`", id="no password"),
+        pytest.param("https://models.example/?X-Amz-Signature=word", " --from FOLDER`", id="no signature"),
+    ],
+)
+def test_the_command_that_mends_it_can_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, said: str
+) -> None:
+    command = "sentinel models pull --profile gpu --accept-licence research"
+    with pytest.raises(ModelError) as raised:
+        catalogue(tmp_path, mirror).require_usable("gpu", to_pull=True)
+    assert str(raised.value).endswith(f"`{command}{said}")
+    monkeypatch.setenv("SENTINEL_MODELS_MIRROR", mirror)
+    with pytest.raises(ModelError) as raised:
+        catalogue(tmp_path).require_usable("gpu")
+    assert str(raised.value).endswith(f"`{command}`")
+
+
 def test_nothing_is_used_before_its_licence_is_accepted(tmp_path: Path, folder: Path) -> None:
     book = catalogue(tmp_path, folder)
     with pytest.raises(ModelError, match="--accept-licence research"):
