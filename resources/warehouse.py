@@ -14,18 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row, dict_row, kwargs_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from resources import migrations, registration, rows, search, vectors, verdicts
-from resources.database import Connection, Database, explain
+from resources import progress, registration, rows, schema, search, vectors, verdicts, videos
+from resources.database import Connection, Database
 from resources.records import Event, SearchFilter, SearchHit, Status, Video
 from resources.secrets import database_address
 from resources.settings import Settings
@@ -34,14 +33,8 @@ from sentinel_assets.vision.errors import StoreRejected, TableError
 __all__ = ["Event", "SearchFilter", "SearchHit", "Video", "Warehouse", "connect"]
 
 _DATABASE = "sentinel"
-_PGVECTOR = (0, 8)  # the first with iterative index scans, without which a filtered search loses hits
 _HOLD_LOCK = 0x5E47  # first key of the advisory locks that `hold_video` takes, ours alone by convention
 _UPGRADE_LOCK = 0x5E49  # likewise of `hold_upgrades`
-
-_VIDEO = sql.SQL(
-    "SELECT v.*, CASE WHEN v.completed_at IS NOT NULL THEN (SELECT count(*) FROM events e WHERE e.video_id = v.id) END "
-    "AS event_count FROM videos v"
-)
 
 
 class Warehouse:
@@ -71,18 +64,7 @@ class Warehouse:
 
     def migrate(self) -> None:
         """Bring the schema up to date; a few milliseconds when it is. Any number of processes may do so at once."""
-        version, pgvector = self._database.run(_schema_version)
-        if version != (newest := migrations.head()):
-            if version is not None and version > newest:
-                remedy = "Install the newer Sentinel"
-                raise StoreRejected(
-                    f"the database has schema {version}, and we know up to {newest}", where=self.where, remedy=remedy
-                )
-            self._upgrade()
-            _, pgvector = self._database.run(_schema_version)
-        if pgvector is None or tuple(map(int, pgvector.split(".")[:2])) < _PGVECTOR:
-            remedy = "As a superuser: ALTER EXTENSION vector UPDATE; the server may need a newer pgvector first"
-            raise StoreRejected(f"pgvector {pgvector}; at least 0.8 is needed", where=self.where, remedy=remedy)
+        schema.bring_up_to_date(self._database)
 
     def register_video(
         self,
@@ -112,21 +94,13 @@ class Warehouse:
         `content` is the etag that the analysis is for. Raises StoreRejected where the video has another one by now.
         """
         self._update_video(
-            """
-            UPDATE videos SET
-                analysis_progress = CASE WHEN analysis = %(analysis)s THEN analysis_progress ELSE 0 END,
-                stage = CASE WHEN analysis = %(analysis)s THEN stage END,
-                warnings = CASE WHEN analysis = %(analysis)s THEN warnings ELSE '[]' END,
-                analysis = %(analysis)s, status = 'processing', error = NULL, updated_at = now()
-            WHERE partition_key = %(key)s AND (%(content)s::text IS NULL OR etag = %(content)s)
-                AND (analysis IS DISTINCT FROM %(analysis)s OR status IN ('pending', 'failed'))
-            """,
+            progress.BEGIN,
             key=partition_key,
             analysis=analysis_id,
             content=content,
         )
-        if content is not None and (now := self.video(partition_key).etag) != content:
-            raise self._replaced(partition_key, content, now)
+        if content is not None:
+            progress.require_content(partition_key, content, self.video(partition_key).etag, self.where)
 
     def report_progress(self, partition_key: str, percent: float, stage: str, analysis_id: str) -> None:
         """How far that analysis is, percent; at most 99, for 100 is said by `publish_events` alone.
@@ -135,12 +109,7 @@ class Warehouse:
         connection is lost: the next figure comes soon.
         """
         self._update_video(
-            """
-            UPDATE videos SET
-                stage = CASE WHEN %(percent)s >= analysis_progress THEN %(stage)s ELSE stage END,
-                analysis_progress = GREATEST(analysis_progress, %(percent)s), updated_at = now()
-            WHERE partition_key = %(key)s AND analysis = %(analysis)s AND status = 'processing'
-            """,
+            progress.REPORT,
             patience_s=1.0,
             key=partition_key,
             percent=int(min(max(percent, 0), 99)),
@@ -151,11 +120,7 @@ class Warehouse:
     def record_failure(self, partition_key: str, reason: str, analysis_id: str | None = None) -> None:
         """The analysis failed, and why. With an id: only where that analysis is the current one. Rows stay."""
         self._update_video(
-            """
-            UPDATE videos SET status = 'failed', error = %(reason)s, updated_at = now(),
-                analysis_progress = CASE WHEN analysis_progress = 100 THEN 0 ELSE analysis_progress END
-            WHERE partition_key = %(key)s AND (%(analysis)s::text IS NULL OR analysis = %(analysis)s)
-            """,
+            progress.FAIL,
             key=partition_key,
             reason=_text(reason),
             analysis=analysis_id,
@@ -165,11 +130,7 @@ class Warehouse:
         """That analysis was to complete the row and is over without a result. Without effect where the row has changed
         since it was read: its step gave a reason of its own, or another analysis has begun."""
         self._update_video(
-            """
-            UPDATE videos SET status = 'failed', error = %(reason)s, analysis = %(lost)s, updated_at = now()
-            WHERE partition_key = %(key)s AND analysis IS NOT DISTINCT FROM %(analysis)s AND status = %(status)s
-                AND etag IS NOT DISTINCT FROM %(etag)s
-            """,
+            progress.LOSE,
             key=row.partition_key,
             reason=_text(reason),
             lost=analysis_id,
@@ -181,10 +142,7 @@ class Warehouse:
     def record_warning(self, partition_key: str, text: str) -> None:
         """Something to know about the current analysis; said once."""
         self._update_video(
-            """
-            UPDATE videos SET warnings = warnings || to_jsonb(%(text)s::text), updated_at = now()
-            WHERE partition_key = %(key)s AND NOT warnings ? %(text)s
-            """,
+            progress.WARN,
             key=partition_key,
             text=_text(text),
         )
@@ -192,11 +150,7 @@ class Warehouse:
     def record_completed(self, partition_key: str) -> None:
         """All that there is to publish was found in place."""
         self._update_video(
-            """
-            UPDATE videos SET status = 'completed', analysis_progress = 100, stage = NULL, error = NULL,
-                updated_at = now(), completed_at = COALESCE(completed_at, now())
-            WHERE partition_key = %(key)s AND status <> 'completed'
-            """,
+            progress.COMPLETE,
             key=partition_key,
         )
 
@@ -225,7 +179,9 @@ class Warehouse:
 
         def publish(connection: Connection) -> None:
             with connection.transaction():
-                video_id = self._lock_for(connection, partition_key, analysis_id, content)
+                video_id = progress.publishing(
+                    connection, key=partition_key, analysis=analysis_id, content=content, where=self.where
+                )
                 vectors.set_aside(connection, video_id, embedding_recipe)
                 connection.execute("DELETE FROM events WHERE video_id = %s", [video_id])
                 batch.copy(connection, video_id)
@@ -298,21 +254,7 @@ class Warehouse:
 
         Raises StoreRejected where nothing answers to it, or several do by that name.
         """
-        path = str(Path(text).expanduser().absolute())
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-        rank = sql.SQL(
-            "CASE WHEN v.id = %(number)s THEN 0 WHEN v.partition_key = %(text)s THEN 1 "
-            "WHEN v.uri IN (%(text)s, %(path)s) THEN 2 WHEN v.name = %(text)s THEN 3 END"
-        )
-        clause = sql.SQL("WHERE {rank} IS NOT NULL ORDER BY {rank}, v.id LIMIT 10").format(rank=rank)
-        found = self._videos(clause, number=number, text=_text(text), path=_text(path))
-        if not found:
-            raise StoreRejected(f"no video {text!r}", where=self.where, remedy="`sentinel status` lists them")
-        best = found[0]
-        if len(found) > 1 and best.id != number and best.partition_key != text and best.uri not in (text, path):
-            listed = ", ".join(f"{video.id} ({video.uri})" for video in found)
-            raise StoreRejected(f"several videos are called {text}: {listed}", where=self.where, remedy="Give the id")
-        return best
+        return self._database.run(lambda connection: videos.called(connection, _text(text), self.where))
 
     def events(self, video_id: int | None = None, wanted: SearchFilter | None = None) -> list[Event]:
         """The events that pass the filter, in the order of their time."""
@@ -390,62 +332,13 @@ class Warehouse:
             yield
 
     def _update_video(self, statement: str, *, patience_s: float | None = None, key: str, **values: Any) -> None:
-        """Run the UPDATE; raises StoreRejected where no video has that key."""
-
-        def update(connection: Connection) -> bool:
-            parameters = {"key": key, **values}
-            if connection.execute(sql.SQL(statement), parameters).rowcount:
-                return True
-            return connection.execute("SELECT FROM videos WHERE partition_key = %s", [key]).rowcount > 0
-
-        if not self._database.run(update, patience_s=patience_s):
-            raise self._unknown(key)
-
-    def _lock_for(self, connection: Connection, partition_key: str, analysis_id: str, content: str | None) -> int:
-        """The id of the video, its row locked; raises StoreRejected where the analysis is not the current one."""
-        query = "SELECT id, analysis, etag FROM videos WHERE partition_key = %s FOR UPDATE"
-        row = connection.execute(query, [partition_key]).fetchone()
-        if row is None:
-            raise self._unknown(partition_key)
-        video_id, current, etag = row
-        if content is not None and content != etag:
-            raise self._replaced(partition_key, content, etag)
-        if current is not None and current != analysis_id:
-            raise StoreRejected(
-                f"analysis {analysis_id} of video {partition_key} was superseded by {current}",
-                where=self.where,
-                remedy="Nothing is lost: the newer one publishes its own rows",
-            )
-        return int(video_id)
-
-    def _videos(self, clause: sql.Composable, **parameters: Any) -> list[Video]:
-        def read(connection: Connection) -> list[Video]:
-            with connection.cursor(row_factory=kwargs_row(Video.from_row)) as cursor:
-                return cursor.execute(sql.SQL("{} {}").format(_VIDEO, clause), parameters).fetchall()
-
-        return self._database.run(read)
-
-    def _replaced(self, partition_key: str, content: str, now: str | None) -> StoreRejected:
-        return StoreRejected(
-            f"video {partition_key} was overwritten: this analysis is of {content}, its content is {now} now",
-            where=self.where,
-            remedy="Nothing to do: the newer content is analysed by itself",
+        self._database.run(
+            lambda connection: progress.update(connection, statement, key=key, where=self.where, **values),
+            patience_s=patience_s,
         )
 
-    def _unknown(self, partition_key: str) -> StoreRejected:
-        remedy = "`sentinel status` lists them; `sentinel analyze` and `sentinel upload` register one"
-        return StoreRejected(f"no video {partition_key!r}", where=self.where, remedy=remedy)
-
-    def _upgrade(self) -> None:
-        from sqlalchemy.exc import DBAPIError
-
-        try:
-            migrations.upgrade(lambda: self._database.open(autocommit=False))
-        except (DBAPIError, psycopg.Error) as failure:
-            error = failure if isinstance(failure, psycopg.Error) else failure.orig
-            if not isinstance(error, psycopg.Error):
-                raise
-            raise _migration_error(error, self.where) from error
+    def _videos(self, clause: sql.Composable, **parameters: Any) -> list[Video]:
+        return self._database.run(lambda connection: videos.read(connection, clause, **parameters))
 
 
 @contextmanager
@@ -473,35 +366,6 @@ def connect(settings: Settings) -> Iterator[Warehouse]:
         with Warehouse(server.url(_DATABASE), revive=server.revive) as warehouse:
             warehouse.migrate()
             yield warehouse
-
-
-def _schema_version(connection: Connection) -> tuple[str | None, str | None]:
-    """Our schema's revision and pgvector's version, each None where it is not there."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        query = (
-            "SELECT to_regclass(%s) AS version_table, (SELECT extversion FROM pg_extension WHERE extname = 'vector')"
-        )
-        found = cursor.execute(query, [migrations.VERSION_TABLE]).fetchone()
-        assert found is not None
-        if found["version_table"] is None:
-            return None, found["extversion"]
-        table = sql.Identifier(migrations.VERSION_TABLE)
-        version = cursor.execute(sql.SQL("SELECT version_num FROM {}").format(table)).fetchone()
-        return version["version_num"] if version else None, found["extversion"]
-
-
-def _migration_error(error: psycopg.Error, where: str) -> Exception:
-    said = error.diag.message_primary or str(error)
-    if 'extension "vector"' in said:
-        remedy = "Install pgvector 0.8 or later on the server, and as a superuser: CREATE EXTENSION vector"
-        return StoreRejected(f"pgvector cannot be enabled: {said}", where=where, remedy=remedy)
-    if isinstance(error, psycopg.errors.DuplicateTable):
-        remedy = "Give Sentinel a database of its own, or move that table"
-        return StoreRejected(f"there is a table of the same name that is not ours: {said}", where=where, remedy=remedy)
-    if "halfvec" in said:
-        remedy = "As a superuser: ALTER EXTENSION vector UPDATE; the server may need a newer pgvector first"
-        return StoreRejected(f"pgvector is older than 0.8: {said}", where=where, remedy=remedy)
-    return explain(error, where)
 
 
 def _text(text: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resources.warehouse import Video, Warehouse
 from sentinel_assets.vision.tables import EMBEDDING_DIMENSION, EVENTS
 
 RECIPES = {"detections": "d1", "behaviors": "b1", "embeddings": "m1", "events": "e1"}
@@ -51,3 +52,9 @@ def event_rows(count: int, *, vectors: NDArray[np.float32] | None = None, **colu
         ]
     )
     return frame.assign(**columns)
+
+
+def publish(warehouse: Warehouse, video: Video, events: pd.DataFrame, analysis: str = "run-1") -> int:
+    """The events, as the result of that analysis."""
+    warehouse.begin_analysis(video.partition_key, analysis)
+    return warehouse.publish_events(video.partition_key, events, recipes=RECIPES, analysis_id=analysis)
