@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import logging
 import os
 import re
 import shlex
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -22,13 +16,12 @@ from pydantic import ValidationError
 
 from resources.model_entries import Document, ModelEntry
 from resources.settings import Settings
+from resources.weight_cache import WeightCache, sha256_of
 from resources.weight_folders import ASIDE, digest_of, parts_of, require_nothing_else
 from resources.weight_locks import Lock, WeightLocks, now
 from resources.weight_sources import Package, Progress, check, copy_from, is_resumed, wheels_in
 from sentinel_assets.vision.errors import (
     ModelError,
-    StoreRejected,
-    StoreUnavailable,
     WeightsMismatch,
     WeightsUnavailable,
 )
@@ -45,8 +38,6 @@ INSTEAD = "SENTINEL_MODEL_"
 catalogue: SENTINEL_MODEL_POSE=movenet,yolo11n-pose."""
 
 _CATALOGUE = Path(__file__).with_name("models.yaml")
-_INCOMING, _PARTIAL = ".incoming-", ".partial-"
-_LOCK = ".lock"
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +67,7 @@ class Catalogue:
         instead: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._document = document
-        self._cache = cache
+        self._files = WeightCache(cache)
         self._mirror = mirror
         self._instead = dict(instead or {})
         self._locks = WeightLocks(cache)
@@ -182,7 +173,7 @@ class Catalogue:
         if entry.files:
             found = [self.path(part) for part in self._parts(entry)]
             return found[0].parent if found[0] and all(found) else None
-        cached = self._cache / entry.file_name
+        cached = self._files.path(entry.file_name)
         return cached if cached.is_file() else _installed(entry)
 
     def verify(self, entry: ModelEntry) -> State:
@@ -195,7 +186,7 @@ class Catalogue:
         if entry.files:
             states = {self.verify(part) for part in self._parts(entry)}
             return next(s for s in (State.MISMATCH, State.LOCKED, State.VERIFIED) if s in states)
-        if _sha256(path) != entry.sha256:
+        if sha256_of(path) != entry.sha256:
             return State.MISMATCH
         return State.LOCKED if entry.is_locked else State.VERIFIED
 
@@ -210,7 +201,7 @@ class Catalogue:
                 remedy=f"Choose among {', '.join(sorted(known)) or 'none'}",
             )
         if wanted:
-            with self._exclusively():
+            with self._files.exclusively():
                 self._locks.accept(wanted)
 
     def require_usable(self, profile: str, *, to_pull: bool = False) -> None:
@@ -255,7 +246,7 @@ class Catalogue:
             return self._folder(entry, self.fetch, progress)
         path = self._verified(entry)
         if path is None:
-            with self._exclusively():
+            with self._files.exclusively():
                 # Another process may have fetched it while this one waited for the lock.
                 path = self._verified(entry) or self._obtain(entry, progress or _ignore)
         if progress:
@@ -267,7 +258,7 @@ class Catalogue:
         if entry.files:
             return self._folder(entry, self.pull, progress)
         if entry.sha256 is None and entry.has_weights:
-            with self._exclusively():
+            with self._files.exclusively():
                 entry = self._locked(entry)
                 if entry.sha256 is None:
                     self._obtain_first(entry, progress or _ignore)
@@ -278,14 +269,14 @@ class Catalogue:
         failures: list[str] = []
         for source in self._sources_of(entry):
             try:
-                with self._landing(entry, source) as part:
+                with self._files.landing(f"{entry.name} {entry.version} {source}", is_resumed(source)) as part:
                     copy_from(source, part, entry.at_most, progress)
                     if not 0 < part.stat().st_size <= entry.at_most:
                         failures.append(f"{source} gave {part.stat().st_size} bytes, at most {entry.at_most} expected")
                         continue
-                    lock = Lock(_sha256(part), part.stat().st_size, source, now())
+                    lock = Lock(sha256_of(part), part.stat().st_size, source, now())
                     self._locks.record(entry.name, entry.version, lock)
-                    self._keep(self._locked(entry), part)
+                    self._files.keep(part, self._locked(entry).file_name)
                     return
             except WeightsUnavailable as error:
                 failures.append(str(error))
@@ -305,13 +296,12 @@ class Catalogue:
         return mirrored + list(entry.sources)
 
     def _verified(self, entry: ModelEntry) -> Path | None:
-        cached = self._cache / entry.file_name
+        cached = self._files.path(entry.file_name)
         if cached.is_file():
-            actual = _sha256(cached)
+            actual = sha256_of(cached)
             if actual != entry.sha256:
                 aside = cached.with_name(f"{cached.name}{ASIDE}")
-                with _telling_of_the_disk(self._cache):
-                    cached.replace(aside)
+                self._files.set_aside(cached, aside)
                 raise WeightsMismatch(
                     f"sha256 of {entry.name} is {actual}, the catalogue says {entry.sha256}; it was not loaded",
                     where=cached,
@@ -321,7 +311,7 @@ class Catalogue:
         installed = _installed(entry)
         if installed is None:
             return None
-        if _sha256(installed) == entry.sha256:
+        if sha256_of(installed) == entry.sha256:
             return installed
         log.warning("%s is not the %s of the catalogue and was passed over", installed, entry.name)
         return None
@@ -332,11 +322,11 @@ class Catalogue:
         is_mismatch = False
         for source in self._sources_of(entry):
             try:
-                with self._landing(entry, source) as part:
+                with self._files.landing(f"{entry.name} {entry.version} {source}", is_resumed(source)) as part:
                     copy_from(source, part, entry.size, progress)
-                    actual = _sha256(part)
+                    actual = sha256_of(part)
                     if actual == entry.sha256:
-                        path = self._keep(entry, part)
+                        path = self._files.keep(part, entry.file_name)
                         self._keep_others_of(part.parent)
                         return path
                     is_mismatch = True
@@ -372,51 +362,8 @@ class Catalogue:
                     except WeightsUnavailable as error:
                         log.warning("%s", error)
                         continue
-                    if _sha256(part) == other.sha256:
-                        self._keep(other, part)
-
-    def _keep(self, entry: ModelEntry, part: Path) -> Path:
-        target = self._cache / entry.file_name
-        with _telling_of_the_disk(self._cache):
-            target.parent.mkdir(exist_ok=True)
-            part.replace(target)
-        return target
-
-    @contextmanager
-    def _landing(self, entry: ModelEntry, source: str) -> Iterator[Path]:
-        """Where the file comes down, on the cache's file system, so that it enters the cache by one rename.
-
-        What a source that can be resumed gave before it broke off stays, and the next attempt goes on from there.
-        """
-        if not is_resumed(source):
-            with (
-                _telling_of_the_disk(self._cache),
-                tempfile.TemporaryDirectory(prefix=_INCOMING, dir=self._cache, ignore_cleanup_errors=True) as name,
-            ):
-                yield Path(name) / "part"
-            return
-        key = hashlib.sha256(f"{entry.name} {entry.version} {source}".encode()).hexdigest()[:16]
-        folder = self._cache / f"{_PARTIAL}{key}"
-        with _telling_of_the_disk(self._cache):
-            folder.mkdir(exist_ok=True)
-            try:
-                yield folder / "part"
-            except WeightsUnavailable:
-                if not any(path.stat().st_size for path in folder.rglob("*") if path.is_file()):
-                    shutil.rmtree(folder, ignore_errors=True)
-                raise
-            shutil.rmtree(folder, ignore_errors=True)
-
-    @contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        """Hold the cache for this process alone, and clear what a killed one left behind."""
-        with _telling_of_the_disk(self._cache):
-            self._cache.mkdir(parents=True, exist_ok=True)
-            with (self._cache / _LOCK).open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                for leftover in self._cache.glob(f"{_INCOMING}*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
-                yield
+                    if sha256_of(part) == other.sha256:
+                        self._files.keep(part, other.file_name)
 
 
 def replaced_roles() -> dict[str, tuple[str, ...]]:
@@ -447,27 +394,6 @@ def _installed(entry: ModelEntry) -> Path | None:
 
 def _as_source(mirror: str) -> str:
     return mirror if "://" in mirror or mirror.startswith("file:") else f"file:{mirror}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _telling_of_the_disk(cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreUnavailable(
-                "the disk is full", where=cache, remedy="Free some space, or set SENTINEL_WEIGHTS to another folder"
-            ) from error
-        raise StoreRejected(
-            f"the weights cannot be kept there: {error.strerror or error}",
-            where=error.filename or cache,
-            remedy="Set SENTINEL_WEIGHTS to a folder that can be written",
-        ) from error
 
 
 def _ignore(fraction: float) -> None:
