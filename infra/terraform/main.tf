@@ -72,7 +72,7 @@ module "batch" {
   fair_share         = var.fair_share
   ami_id             = var.worker_ami_id
   image              = var.worker_image
-  repository_arn     = module.registry.repository_arns["worker"]
+  pull_policy        = module.registry.pull_policies["worker"]
   bucket_arn         = module.footage.bucket_arn
   prefixes           = local.prefixes
   environment        = local.environment_of_jobs
@@ -90,7 +90,7 @@ module "control_plane" {
   balancer_group_id   = module.network.balancer_security_group_id
   certificate_arn     = var.certificate_arn
   image               = var.control_plane_image
-  repository_arn      = module.registry.repository_arns["control-plane"]
+  pull_policy         = module.registry.pull_policies["control-plane"]
   bucket_arn          = module.footage.bucket_arn
   prefixes            = local.prefixes
   upload_queue_arn    = module.footage.upload_queue_arn
@@ -112,7 +112,7 @@ module "ami" {
   recipe_version     = var.bake_version
   instance_type      = var.instance_type
   image              = var.worker_image
-  repository_arn     = module.registry.repository_arns["worker"]
+  pull_policy        = module.registry.pull_policies["worker"]
   profile            = var.profile
   bucket_name        = module.footage.bucket_name
   bucket_arn         = module.footage.bucket_arn

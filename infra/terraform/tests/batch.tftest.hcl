@@ -41,7 +41,7 @@ variables {
   fair_share         = true
   ami_id             = null
   image              = "registry/worker@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-  repository_arn     = "arn:aws:ecr:ap-northeast-2:123456789012:repository/sentinel-worker"
+  pull_policy        = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
   bucket_arn         = "arn:aws:s3:::footage"
   prefixes           = { footage = "videos", artifacts = "artifacts", channel = "steps", models = "models" }
   environment        = { SENTINEL_PROFILE = "gpu" }

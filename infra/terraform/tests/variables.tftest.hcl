@@ -30,7 +30,7 @@ override_module {
 
 override_module {
   target  = module.registry
-  outputs = { repository_arns = { worker = "arn:worker", control-plane = "arn:control-plane" }, repository_urls = {} }
+  outputs = { pull_policies = { worker = "{}", control-plane = "{}" }, repository_urls = {} }
 }
 
 override_module {

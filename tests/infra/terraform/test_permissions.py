@@ -93,10 +93,33 @@ def test_a_role_may_what_the_code_calls_and_nothing_else(blocks: Blocks, role: R
 def test_what_aws_does_in_our_name_is_listed_and_nothing_else(blocks: Blocks, policy: str) -> None:
     module, _, name = policy.partition(".")
     path = f"module.{module}.data.aws_iam_policy_document.{name}"
-    documents = [d for d in blocks["aws_iam_policy_document"] if d["__tfmeta"]["path"].split("[")[0] == path]
-    (statements,) = [d["statement"] for d in documents]
-    found = [action for s in (statements if isinstance(statements, list) else [statements]) for action in s["actions"]]
-    assert sorted(found) == sorted(BY_AWS[policy])
+    (document,) = [d for d in blocks["aws_iam_policy_document"] if d["__tfmeta"]["path"].split("[")[0] == path]
+    assert sorted(_actions(blocks, document)) == sorted(BY_AWS[policy])
+
+
+def _actions(blocks: Blocks, document: dict[str, Any]) -> Iterator[str]:
+    """Those of the document, and of the documents that it takes in."""
+    statements = document["statement"]
+    for statement in statements if isinstance(statements, list) else [statements]:
+        yield from statement["actions"]
+    for source in document.get("source_policy_documents", []):
+        (taken,) = [d for d in blocks["aws_iam_policy_document"] if d["id"] == source]
+        yield from _actions(blocks, taken)
+
+
+@pytest.mark.parametrize(
+    ("role", "image"),
+    [("ami.bake", "worker"), ("batch.execution", "worker"), ("control_plane.execution", "control-plane")],
+)
+def test_who_runs_an_image_may_pull_that_one(blocks: Blocks, role: str, image: str) -> None:
+    by_path = {d["__tfmeta"]["path"]: d for d in blocks["aws_iam_policy_document"]}
+    module, _, name = role.partition(".")
+    (taken,) = by_path[f"module.{module}.data.aws_iam_policy_document.{name}"]["source_policy_documents"]
+    pull = by_path[f'module.registry.data.aws_iam_policy_document.pull["{image}"]']
+    assert taken == pull["id"]
+    (repository,) = [d for d in blocks["aws_ecr_repository"] if d["__tfmeta"]["path"].endswith(f'["{image}"]')]
+    (allowed,) = [s["resources"] for s in pull["statement"] if s["sid"] == "PullImage"]
+    assert allowed == [repository["id"]]
 
 
 def test_every_policy_is_held_against_a_list(blocks: Blocks) -> None:

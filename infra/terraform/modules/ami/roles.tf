@@ -14,17 +14,7 @@ data "aws_iam_policy_document" "trust" {
 }
 
 data "aws_iam_policy_document" "bake" {
-  statement {
-    sid       = "LogInToRegistry"
-    actions   = ["ecr:GetAuthorizationToken"] # has no resource
-    resources = ["*"]
-  }
-
-  statement {
-    sid       = "PullWorker"
-    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-    resources = [var.repository_arn]
-  }
+  source_policy_documents = [var.pull_policy]
 
   statement {
     sid       = "ReadWeights"

@@ -64,17 +64,7 @@ resource "aws_iam_role_policy" "job" {
 
 # What the ECS agent does for a job: pull its image, write its log.
 data "aws_iam_policy_document" "execution" {
-  statement {
-    sid       = "LogInToRegistry"
-    actions   = ["ecr:GetAuthorizationToken"] # has no resource
-    resources = ["*"]
-  }
-
-  statement {
-    sid       = "PullImage"
-    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-    resources = [var.repository_arn]
-  }
+  source_policy_documents = [var.pull_policy]
 
   statement {
     sid       = "WriteLog"

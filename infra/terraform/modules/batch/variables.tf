@@ -48,8 +48,8 @@ variable "image" {
   type        = string
 }
 
-variable "repository_arn" {
-  description = "Where the image is."
+variable "pull_policy" {
+  description = "IAM statements, JSON, to pull the image."
   type        = string
 }
 

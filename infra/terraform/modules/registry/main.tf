@@ -28,3 +28,20 @@ resource "aws_ecr_lifecycle_policy" "this" {
     }]
   })
 }
+
+# What whoever runs an image is allowed; each role adds what is its own.
+data "aws_iam_policy_document" "pull" {
+  for_each = aws_ecr_repository.this
+
+  statement {
+    sid       = "LogInToRegistry"
+    actions   = ["ecr:GetAuthorizationToken"] # has no resource
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "PullImage"
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = [each.value.arn]
+  }
+}

@@ -3,7 +3,7 @@ output "repository_urls" {
   value       = { for name, one in aws_ecr_repository.this : name => one.repository_url }
 }
 
-output "repository_arns" {
-  description = "What pulling is allowed on: control-plane, worker."
-  value       = { for name, one in aws_ecr_repository.this : name => one.arn }
+output "pull_policies" {
+  description = "IAM statements, JSON, to pull an image: control-plane, worker."
+  value       = { for name, one in data.aws_iam_policy_document.pull : name => one.json }
 }
