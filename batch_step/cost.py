@@ -59,12 +59,18 @@ class Timeline:
         return spans
 
 
-def attempt_seconds(detail: Mapping[str, Any], until: float) -> float:
-    """Seconds that a job held a host, over all its attempts; the one that runs counts `until` (seconds, epoch)."""
+def attempt_seconds(detail: Mapping[str, Any], until: float, since: float | None = None) -> float:
+    """Seconds that a job held a host, over all its attempts; the one that runs counts `until` (seconds, epoch).
+
+    `since` is when the worker said that it has begun the attempt, for a step that was over before anybody saw its job
+    run.
+    """
     spans = [(a.get("startedAt"), a.get("stoppedAt")) for a in detail.get("attempts", [])]
     total = sum((float(stop - start) / 1000 for start, stop in spans if start and stop), 0.0)
     if detail.get("status") == "RUNNING" and detail.get("startedAt"):
         total += max(0.0, until - float(detail["startedAt"]) / 1000)
+    elif since is not None and detail.get("status") not in ("SUCCEEDED", "FAILED"):
+        total += max(0.0, until - since)
     return total
 
 

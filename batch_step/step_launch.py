@@ -279,7 +279,8 @@ class StepLaunch:
         kind, purchase = (execution.instance_type, execution.purchase) if execution else (None, None)
         until = timeline.at.get("uploaded", timeline.at.get("stopped", time.time()))
         if carrier.session is None and watch.detail:
-            seconds = cost.attempt_seconds(watch.detail, until)
+            since = timeline.at.get("taken") if "uploaded" in timeline.at else None
+            seconds = cost.attempt_seconds(watch.detail, until, since)
         else:  # of a job that serves several steps, this step's own part; or of one that Batch does not know any more
             seconds = max(0.0, until - timeline.at.get("taken", until))
         price = cost.price_per_hour(self._terms.prices, kind, purchase)

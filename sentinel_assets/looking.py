@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,19 +17,23 @@ from sentinel_assets.vision.detections import DetectionParameters, detect_people
 from sentinel_assets.vision.frames import Clip, sample_frames
 from sentinel_assets.vision.held_frames import HELD
 
+if TYPE_CHECKING:
+    from sentinel_assets.vision.containers import DecodeWork
+
 
 def people_in(
     path: Path,
     clip: Clip,
     *,
     own_sampling: Mapping[str, Any] | None = None,
+    work: DecodeWork | None = None,
     on_damage: Callable[[str], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
     """The DETECTIONS table of the video, sampled as its camera wants it (`parameters.sampling`). What is damaged is
-    told at the end, by the thread that calls."""
+    told at the end, by the thread that calls. `work` counts what was decoded, and says where."""
     damage: list[str] = []
-    table = _people_in(path, clip, own_sampling, damage.append if on_damage else None, on_progress)
+    table = _people_in(path, clip, own_sampling, work, damage.append if on_damage else None, on_progress)
     for line in damage:
         assert on_damage
         on_damage(line)
@@ -40,6 +44,7 @@ def _people_in(
     path: Path,
     clip: Clip,
     own_sampling: Mapping[str, Any] | None,
+    work: DecodeWork | None,
     on_damage: Callable[[str], None] | None,
     on_progress: Callable[[float], None] | None,
 ) -> pd.DataFrame:
@@ -55,11 +60,12 @@ def _people_in(
             sampling=chosen,
             parameters=parameters,
             device=settings.decode_device,
+            work=work,
             on_damage=on_damage,
             on_progress=on_progress,
         )
     return detect_people(
-        sample_frames(path, chosen.rate_hz, on_damage=on_damage, device=settings.decode_device),
+        sample_frames(path, chosen.rate_hz, on_damage=on_damage, work=work, device=settings.decode_device),
         clip,
         detector=detector,
         face_detector=face_detector,

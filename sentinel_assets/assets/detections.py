@@ -28,6 +28,8 @@ from sentinel_assets.wiring import loading, own_sampling, picture, stage_asset, 
 def detections(
     context: dg.AssetExecutionContext, footage: Footage, analysis_log: AnalysisLog
 ) -> dg.MaterializeResult[pd.DataFrame]:
+    from sentinel_assets.vision.containers import DecodeWork
+
     with (
         stage_run(context, analysis_log) as run,
         loading(models.detector, models.face_detector),
@@ -36,6 +38,7 @@ def detections(
         clip = probe(path)
         require_suitable(path, clip, accept_truncated=Settings.from_env().accept_truncated)
         first: dict[str, float] = {}
+        work = DecodeWork()
 
         def progress(fraction: float) -> None:
             first.setdefault("seconds_to_first_frame", round(time.monotonic() - run.started, 3))
@@ -44,11 +47,12 @@ def detections(
         own = own_sampling(run.partition, analysis_log)
         beside = {"sampling": sampling_digest(own)} if own else {}
         table = run.table(
-            lambda: people_in(path, clip, own_sampling=own, on_damage=run.warn, on_progress=progress),
+            lambda: people_in(path, clip, own_sampling=own, work=work, on_damage=run.warn, on_progress=progress),
             video=footage.store.record(run.partition).etag,
             **beside,
         )
         sampled = {"sampling_of_camera": dg.MetadataValue.json(dict(own))} if own else {}
+        decoded = {"decoded_on": work.device} if work.frames else {}
         persons = table[table["kind"] == "person"]
         looked = len(Sampling.of(table).times_s)
         return run.result(
@@ -56,6 +60,7 @@ def detections(
             people=int(persons["track"].nunique()),
             samples=looked,
             samples_per_second=round(looked / clip.duration_s, 3) if clip.duration_s > 0 else float(looked),
+            **decoded,
             **sampled,
             **first,
             contact_sheet=picture(previews.contact_sheet(path, table, show_faces=Settings.from_env().show_faces)),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sentinel_assets.vision.frames import Frame
 
 if TYPE_CHECKING:
-    from sentinel_assets.vision.containers import DecodeDevice
+    from sentinel_assets.vision.containers import DecodeDevice, DecodeWork
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]
@@ -80,6 +80,7 @@ def frames_from(
     instants: Sequence[float],
     *,
     on_damage: Callable[[str], None] | None = None,
+    work: DecodeWork | None = None,
     device: DecodeDevice = "cpu",
 ) -> Iterator[Frame]:
     """The first frame at or after each instant (s from the first frame); `Frame.sample` counts them from 0."""
@@ -87,7 +88,9 @@ def frames_from(
 
     if not instants:
         return
-    chosen = decoding.chosen_frames(path, lambda base: AtInstants(instants, base), on_damage=on_damage, device=device)
+    chosen = decoding.chosen_frames(
+        path, lambda base: AtInstants(instants, base), on_damage=on_damage, work=work, device=device
+    )
     for sample, one in enumerate(chosen):
         yield Frame(sample, one.time_s, one.picture)
 

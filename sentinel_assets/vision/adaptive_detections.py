@@ -18,7 +18,7 @@ from sentinel_assets.vision.protocols import JOINED, Detector, FaceDetector, Peo
 from sentinel_assets.vision.tracking import Tracker
 
 if TYPE_CHECKING:
-    from sentinel_assets.vision.containers import DecodeDevice
+    from sentinel_assets.vision.containers import DecodeDevice, DecodeWork
 
 _SAME_TIME_S = 1e-6
 
@@ -32,6 +32,7 @@ def detect_adaptively(
     sampling: AdaptiveSampling,
     parameters: DetectionParameters | None = None,
     device: DecodeDevice = "cpu",
+    work: DecodeWork | None = None,
     on_damage: Callable[[str], None] | None = None,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def detect_adaptively(
         if on_progress:
             on_progress(min(1.0, fraction))
 
-    scout = sample_frames(path, sampling.scout_hz, on_damage=on_damage, device=device)
+    scout = sample_frames(path, sampling.scout_hz, on_damage=on_damage, work=work, device=device)
     sights = []
     for sight in look(scout, detector, face_detector, parameters):
         sights.append(sight)
@@ -56,7 +57,7 @@ def detect_adaptively(
 
     def look_closer(wanted: Sequence[float]) -> list[Sight]:
         # Damage was told of by the scout, who read the whole file.
-        closer = frames_from(path, wanted, on_damage=lambda _: None, device=device)
+        closer = frames_from(path, wanted, on_damage=lambda _: None, work=work, device=device)
         return _merged(sights, look(closer, detector, face_detector, parameters))
 
     sights = look_closer(instants(present, sampling.person_hz, but=sampling.scout_hz, end_s=end_s))

@@ -35,6 +35,7 @@ def test_a_run_decodes_its_video_once(
         "DATABASE_URL": database_url,
         "SENTINEL_PROFILE": "permissive",
         "SENTINEL_HELD_FRAMES_MB": megabytes,
+        "SENTINEL_DECODE_DEVICE": "cuda",  # here most likely a CPU in its place, of which the page tells
         "SENTINEL_WEIGHTS": str(Settings.from_env().weights),
     }
     for name, value in environment.items():
@@ -63,3 +64,6 @@ def test_a_run_decodes_its_video_once(
     assert sum(isinstance(rule, AtRate) for rule in passes_made) == 1
     more_than_the_first_frame = [r for r in passes_made if isinstance(r, AtTimes) and len(r._times_s) > 1]
     assert len(more_than_the_first_frame) == passes
+    (detections,) = [m for m in done.get_asset_materialization_events() if m.asset_key == dg.AssetKey("detections")]
+    possible = {"cpu", "cuda"} if Path("/dev/nvidia0").exists() else {"cpu"}
+    assert detections.materialization.metadata["decoded_on"].value in possible

@@ -46,6 +46,19 @@ def test_the_time_of_all_attempts_counts(detail: dict[str, object], seconds: flo
     assert attempt_seconds(detail, until=210.0) == seconds
 
 
+@pytest.mark.parametrize(
+    ("detail", "seconds"),
+    [
+        pytest.param({"status": "STARTING", "attempts": []}, 60.0, id="seen last before it ran"),
+        pytest.param({"status": "RUNNABLE", "attempts": ATTEMPTS[:1]}, 120.0, id="before its second attempt"),
+        pytest.param({"status": "RUNNING", "startedAt": 140_000}, 70.0, id="seen: Batch knows better"),
+        pytest.param({"status": "SUCCEEDED", "attempts": ATTEMPTS}, 90.0, id="over: Batch knows better"),
+    ],
+)
+def test_a_step_that_was_over_before_its_job_was_seen_to_run_is_paid(detail: dict[str, object], seconds: float) -> None:
+    assert attempt_seconds(detail, until=210.0, since=150.0) == seconds
+
+
 def test_money_is_time_by_the_price_of_the_host_and_never_a_guess() -> None:
     prices = {"g5.xlarge/spot": 0.45}
     assert money(7_200, price_per_hour(prices, "g5.xlarge", "spot")) == 0.9
