@@ -175,6 +175,8 @@ class StepLaunch:
         end: StepEnd,
         before: Accounts,
     ) -> Generator[dg.DagsterEvent, None, Accounts]:
+        if end.final is not None and "startedAt" not in watch.detail:  # the step was faster than the watcher
+            self._carriers.watcher.look(watch)
         following.log.close(LogStream.of_job(watch.detail))
         if not watch.ended and end.evidence is not None and not end.untaken:
             self._jobs.try_to_terminate(watch.job_id, f"batch_step: {end.evidence.why}")

@@ -70,6 +70,10 @@ class JobWatcher:
                 if users > 1:
                     self._watches[job_id] = watch, users - 1
 
+    def look(self, watch: JobWatch) -> None:
+        """Ask for this one now. Where nobody answers it stays as it is."""
+        self._ask([watch])
+
     def end_later(self, job_id: str, grace_seconds: float) -> None:
         """Terminates a job whose step is over if it has not ended by itself in that time. Does not wait for it."""
         threading.Thread(target=self._end, args=(job_id, grace_seconds), name="batch-step-end", daemon=True).start()

@@ -1,9 +1,13 @@
 """Ctrl-C at the moments at which an exception between two lines would be lost, or leave something broken behind."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -152,3 +156,14 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_the_command_line_that_is_interrupted_before_it_is_there_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "sentinel_assets", "--help"]
+    early = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (early.returncode, early.stdout, early.stderr) == (-signal.SIGINT, "", "")
+    whole = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert whole.stdout.startswith("Usage: ")

@@ -240,6 +240,21 @@ def test_the_step_pays_for_the_time_of_its_host(toys: Toys, tmp_path: Path) -> N
     assert {"waiting_s", "loading_s", "uploading_s"} <= took.keys()
 
 
+def test_a_step_that_is_faster_than_the_watcher_is_paid_and_its_lines_are_shown(
+    toys: Toys, batch: LocalAws, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """DescribeJobs was asked once, before the job had a host."""
+    from infra.local.batch.faults import Slow
+
+    batch.faults.add(Slow(state="RUNNABLE", seconds=2))
+    behavior = {"sleep_s": 1, "print_lines": 2}
+    result = run(toys, tmp_path, behavior=behavior, describe_seconds=60, prices={"g5.xlarge/spot": 3600.0})
+    paid = accounts_of_run(toys.instance, result.run_id)["behaving"]
+    assert 1.0 < paid.host_s < 20
+    assert paid.usd == pytest.approx(paid.host_s, abs=0.01)
+    assert "line 0\nline 1\n" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("reuse", ["step", "run"])
 @pytest.mark.parametrize("retries", [0, 1])
 def test_jobs_that_were_lost_are_paid_for_too(
