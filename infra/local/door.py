@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
@@ -37,7 +37,17 @@ class Door:
         if key != self._access_key:
             message = "The security token included in the request is invalid."
             return _refuse(service, "UnrecognizedClientException", message, start_response)
-        return self._inner(environ, start_response)
+        return self._inner(environ, _closed_to_other_origins(start_response))
+
+
+def _closed_to_other_origins(start_response: StartResponse) -> StartResponse:
+    """Without the headers by which moto lets a page of any origin read its answers."""
+
+    def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
+        kept = [(name, value) for name, value in headers if not name.lower().startswith("access-control-")]
+        return start_response(status, kept, *error)
+
+    return start
 
 
 def _signed_with(environ: WSGIEnvironment) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from resources.artifacts import ArtifactStore, table_name
+from resources.downloads import DOWNLOADS
 from resources.footage import FootageRecord, FootageStore
 from sentinel_assets.vision.errors import (
     ArtifactMissing,
@@ -101,7 +102,8 @@ def test_footage_in_s3_is_a_local_file_for_the_while(store: ArtifactStore, recor
     with footage.local_copy("7") as path:
         assert path.read_bytes() == b"frames"
         assert path.suffix == ".mp4"
-    assert not path.exists()
+    DOWNLOADS.drop()
+    assert not path.parent.exists()
 
 
 def test_footage_that_was_deleted_is_said(store: ArtifactStore, record: FootageRecord) -> None:

@@ -36,7 +36,7 @@ CALLS = (
     _calls("batch_step/logs.py", "logs", "get_log_events", HOST),
     _calls("resources/objects.py", "s3", "head_object get_object put_object", BOTH),
     _calls("resources/objects.py", "s3", "list_objects_v2 delete_objects", HOST),
-    _calls("resources/footage.py", "s3", "get_object", BOTH),
+    _calls("resources/downloads.py", "s3", "get_object head_object", BOTH),
     _calls("resources/weight_sources.py", "s3", "get_object", BOTH),
     _calls("resources/upload_queue.py", "sqs", "receive_message delete_message_batch", HOST),
     _calls("resources/secrets.py", "secretsmanager", "get_secret_value", HOST),
