@@ -63,13 +63,13 @@ def test_how_a_job_fails(
 
 
 def test_a_job_has_the_environment_of_a_container(queue: CommandQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of whoever submits it, or runs the server, comes through; nor does its folder outlive it."""
+    """Nothing of whoever submits it, or runs the server, comes through; nor does its folder, /tmp to it, outlive it."""
     monkeypatch.setenv("SECRET_OF_THE_HOST", "1")
     job = queue.shell("env; echo folder=$(pwd)", environment={"MINE": "a b"}, gpus=1)
     found = dict(line.split("=", 1) for line in queue.lines(job))
     shell = {"PWD", "OLDPWD", "SHLVL", "_"}
     assert set(found) - shell == {
-        *("PATH", "HOME", "LANG", "NO_PROXY", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "MINE", "folder"),
+        *("PATH", "HOME", "LANG", "NO_PROXY", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "MINE", "folder", "TMPDIR"),
         *("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"),
         *("AWS_EC2_METADATA_DISABLED", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
         *("AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT", "AWS_BATCH_JQ_NAME", "AWS_BATCH_CE_NAME"),
@@ -77,6 +77,7 @@ def test_a_job_has_the_environment_of_a_container(queue: CommandQueue, monkeypat
     assert (found["MINE"], found["AWS_BATCH_JOB_ID"], found["AWS_BATCH_JOB_ATTEMPT"]) == ("a b", job["jobId"], "1")
     assert (found["AWS_BATCH_JQ_NAME"], found["AWS_BATCH_CE_NAME"]) == ("queue", "queue")
     assert found["CUDA_VISIBLE_DEVICES"] == "0"
+    assert found["TMPDIR"] == found["folder"]
     assert not os.path.exists(found["folder"])  # noqa: PTH110
 
 

@@ -83,6 +83,8 @@ class Host:
             return Ending(NOT_STARTED, reason=reason)
         with self._workdir() as folder:
             try:
+                if self._settings.workdir is None:  # what a container writes to /tmp goes with it
+                    environment = {"TMPDIR": str(folder), **environment}
                 process = Process(job.container["command"], environment, folder, self._reaper)
             except (OSError, ValueError) as error:
                 reason = f"CannotStartContainerError: Error response from daemon: failed to create task: {error}"
