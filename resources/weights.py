@@ -27,8 +27,8 @@ from sentinel_assets.vision.errors import (
 )
 
 MIRROR = "SENTINEL_MODELS_MIRROR"
-"""Environment variable: a folder, or an s3:// or https:// prefix, that holds weights named by their sha256, or as their
-authors name them."""
+"""Environment variable: a folder, an s3:// or https:// prefix, or a repository of a hub (hf:OWNER/REPO@REVISION), that
+holds weights named by their sha256, or as their authors name them."""
 
 CATALOGUE = "SENTINEL_MODELS_CATALOGUE"
 """Environment variable: a catalogue to use in the place of the one that comes with the code."""
@@ -87,10 +87,12 @@ class Catalogue:
             raise ModelError(f"{place}: {first['msg']}" if place else first["msg"], where=path) from error
         mirror = mirror or os.environ.get(MIRROR) or None
         try:
-            check(_as_source(mirror or "file:"))
+            check(_in_mirror(mirror or "file:", "name"))
         except ValueError as error:
             raise ModelError(
-                str(error), where=MIRROR, remedy=f"Set {MIRROR} to a folder, an s3:// or https:// prefix"
+                str(error),
+                where=MIRROR,
+                remedy=f"Set {MIRROR} to a folder, an s3:// or https:// prefix, or hf:OWNER/REPO",
             ) from None
         return cls(document, cache or Settings.from_env().weights, mirror, replaced_roles())
 
@@ -284,15 +286,15 @@ class Catalogue:
         raise WeightsUnavailable(
             "no source gave the weights: " + ("; ".join(failures) or "there is none"),
             where=entry.name,
-            remedy=f"{where_from}, and name its folder (or s3:// or https:// prefix) with `sentinel models pull --from`"
-            f" or {MIRROR}",
+            remedy=f"{where_from}, and name its folder (or s3:// or https:// prefix, or hf:OWNER/REPO) with "
+            f"`sentinel models pull --from` or {MIRROR}",
         )
 
     def _sources_of(self, entry: ModelEntry) -> list[str]:
         mirrored = []
         if self._mirror:
             names = ([entry.sha256] if entry.sha256 else []) + list(entry.published_as)
-            mirrored = [f"{_as_source(self._mirror).rstrip('/')}/{name}" for name in names]
+            mirrored = [_in_mirror(self._mirror, name) for name in names]
         return mirrored + list(entry.sources)
 
     def _verified(self, entry: ModelEntry) -> Path | None:
@@ -392,8 +394,12 @@ def _installed(entry: ModelEntry) -> Path | None:
     return next((path for package in _packages(entry) if (path := package.installed())), None)
 
 
-def _as_source(mirror: str) -> str:
-    return mirror if "://" in mirror or mirror.startswith("file:") else f"file:{mirror}"
+def _in_mirror(mirror: str, name: str) -> str:
+    """The source of a file in a mirror: a folder, a prefix, or a repository of a hub."""
+    if mirror.startswith("hf:"):
+        return f"{mirror}#{name}"
+    prefix = mirror if "://" in mirror or mirror.startswith("file:") else f"file:{mirror}"
+    return f"{prefix.rstrip('/')}/{name}"
 
 
 def _ignore(fraction: float) -> None:

@@ -303,7 +303,10 @@ def list_models(as_json: bool) -> None:
     "--accept-licence", "licences", metavar="NAME", multiple=True, help="Accept a restricted licence, once; repeatable."
 )
 @click.option(
-    "--from", "mirror", metavar="PLACE", help="Folder, s3:// or https:// prefix to look in (or SENTINEL_MODELS_MIRROR)."
+    "--from",
+    "mirror",
+    metavar="PLACE",
+    help="Folder, s3:// or https:// prefix, or hf:OWNER/REPO, to look in (or SENTINEL_MODELS_MIRROR).",
 )
 @json_option
 def pull(profile: str | None, licences: tuple[str, ...], mirror: str | None, as_json: bool) -> None:

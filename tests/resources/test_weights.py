@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from resources import weight_sources
 from resources.weights import Catalogue, State
 from sentinel_assets.vision.errors import (
     ModelError,
@@ -172,19 +174,40 @@ def test_an_s3_source_is_downloaded(tmp_path: Path, server: str, monkeypatch: py
         pytest.param("pypi:parcel==1.0#parcel/bundle.zip!no.bin", "no such member", id="no such inner member"),
         pytest.param("pypi:parcel==1.0#parcel/net.bin!x", "damaged", id="the member is no zip"),
         pytest.param("file:/no/such/file", "no such file", id="no such file"),
-        pytest.param("hf:owner/repository@main#net.bin", "huggingface_hub is not installed", id="hub not installed"),
+        pytest.param("hf:owner/repository@main#net.bin", "Connection refused", id="hub away"),
     ],
 )
 def test_a_source_that_gives_nothing_is_named_with_its_reason(
     tmp_path: Path, wheels: Path, source: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     book = catalogue(tmp_path, net=entry(CONTENT, source))
     with pytest.raises(WeightsUnavailable, match=reason) as raised:
         book.fetch(book.model("net"))
     assert source.split("#", maxsplit=1)[0] in str(raised.value)
     assert raised.value.is_retryable
     assert cached(tmp_path) == []
+
+
+def test_folders_that_vanish_while_they_are_measured_are_passed_over(tmp_path: Path) -> None:
+    """As pip's own do, while its download is watched."""
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            (tmp_path / "pip-1" / "in").mkdir(parents=True)
+            (tmp_path / "pip-1" / "in" / "part").write_bytes(b"x" * 10)
+            shutil.rmtree(tmp_path / "pip-1")
+
+    (tmp_path / "wheel").write_bytes(b"x" * 100)
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        sizes = {weight_sources._size_below(tmp_path) for _ in range(3000)}
+    finally:
+        over.set()
+        thread.join()
+    assert sizes <= {100, 110}
 
 
 def test_a_web_source_without_the_file_does_not_print_its_signature(tmp_path: Path, server: str) -> None:
