@@ -13,6 +13,8 @@ from typing import Any
 
 import dagster as dg
 
+from batch_step.jobs import ENDED
+
 DEFAULT_PRICES: dict[str, float] = {
     "g5.xlarge/on-demand": 1.006,
     "g5.xlarge/spot": 0.45,
@@ -69,7 +71,7 @@ def attempt_seconds(detail: Mapping[str, Any], until: float, since: float | None
     total = sum((float(stop - start) / 1000 for start, stop in spans if start and stop), 0.0)
     if detail.get("status") == "RUNNING" and detail.get("startedAt"):
         total += max(0.0, until - float(detail["startedAt"]) / 1000)
-    elif since is not None and detail.get("status") not in ("SUCCEEDED", "FAILED"):
+    elif since is not None and detail.get("status") not in ENDED:
         total += max(0.0, until - since)
     return total
 

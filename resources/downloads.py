@@ -9,12 +9,12 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resources.s3 import s3_client, s3_errors, split_uri
-from sentinel_assets.vision.errors import FootageMissing, StoreUnavailable
+from resources.s3 import no_object, s3_client, s3_errors, split_uri
+from sentinel_assets.vision.errors import StoreUnavailable
 
 _CHUNK = 1 << 20  # bytes read at a time
 _FOLDER, _LOCK = "sentinel-footage-", "lock"
@@ -91,34 +91,28 @@ DOWNLOADS = Downloads()
 atexit.register(DOWNLOADS.drop)
 
 
-def no_object(where: str) -> FootageMissing:
-    """What to say of an address at which S3 has nothing."""
-    return FootageMissing("no such object", where=where, remedy="Upload it again")
-
-
 def _downloaded(uri: str, require: Callable[[str, int], None]) -> _Copy:
     """The object in a folder of its own. One GET from start to end: its ETag says that no part is of another upload."""
     bucket, key = split_uri(uri)
-    _clear_after_the_killed()
-    folder, lock = _own_folder()
-    path = folder / _plain_name(uri)
-    try:
-        with s3_errors(uri, missing=no_object):
-            answer = s3_client().get_object(Bucket=bucket, Key=key)
-            require(answer["ETag"], answer["ContentLength"])
-            try:
-                with path.open("wb") as stream:
-                    for chunk in answer["Body"].iter_chunks(_CHUNK):
-                        stream.write(chunk)
-            except OSError as error:
-                raise StoreUnavailable(
-                    f"it cannot be kept here: {error.strerror}", where=path, remedy="Free some space and run it again"
-                ) from error
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-        raise
-    return _Copy(uri, answer["ETag"], path, lock)
+    with ExitStack() as undo, s3_errors(uri, missing=no_object):
+        answer = s3_client().get_object(Bucket=bucket, Key=key)
+        require(answer["ETag"], answer["ContentLength"])
+        try:
+            _clear_after_the_killed()
+            folder, lock = _own_folder()
+            copy = _Copy(uri, answer["ETag"], folder / _plain_name(uri), lock)
+            undo.callback(copy.drop)
+            with copy.path.open("wb") as stream:
+                for chunk in answer["Body"].iter_chunks(_CHUNK):
+                    stream.write(chunk)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"it cannot be kept here: {error.strerror}",
+                where=error.filename or uri,
+                remedy="Free some space and run it again",
+            ) from error
+        undo.pop_all()
+    return copy
 
 
 def _plain_name(uri: str) -> str:

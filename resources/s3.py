@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sentinel_assets.vision.errors import SentinelError, StoreRejected, StoreUnavailable
+from sentinel_assets.vision.errors import FootageMissing, SentinelError, StoreRejected, StoreUnavailable
 
 _GONE = ("404", "NoSuchKey")
 _REFUSED = ("AccessDenied", "403", "NoSuchBucket", "InvalidBucketName", "InvalidAccessKeyId", "SignatureDoesNotMatch")
@@ -63,3 +63,8 @@ def s3_errors(where: str, *, missing: Callable[[str], SentinelError]) -> Iterato
         ) from error
     except BotoCoreError as error:
         raise StoreUnavailable(f"S3 does not answer: {error}", where=where, remedy="Try again later") from error
+
+
+def no_object(where: str) -> FootageMissing:
+    """What to say of an address of footage at which S3 has nothing."""
+    return FootageMissing("no such object", where=where, remedy="Upload it again")

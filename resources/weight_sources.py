@@ -310,6 +310,12 @@ def _printable(address: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
+def holds_a_credential(address: str) -> bool:
+    """Whether `address` is one that should not be printed whole."""
+    parts = urlsplit(address)
+    return bool(parts.query) or "@" in parts.netloc
+
+
 _COPIERS: Mapping[str, Callable[[str, Path, int, Progress], None]] = {
     "file": _from_file,
     "s3": _from_s3,

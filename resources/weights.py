@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from resources.settings import Settings
 from resources.weight_cache import WeightCache, sha256_of
 from resources.weight_folders import ASIDE, digest_of, parts_of, require_nothing_else
 from resources.weight_locks import Lock, WeightLocks, now
-from resources.weight_sources import Package, Progress, check, copy_from, is_resumed, wheels_in
+from resources.weight_sources import Package, Progress, check, copy_from, holds_a_credential, is_resumed, wheels_in
 from sentinel_assets.vision.errors import (
     ModelError,
     WeightsMismatch,
@@ -221,8 +222,7 @@ class Catalogue:
         if not self._mirror:
             command += " --from FOLDER"
         elif self._mirror != os.environ.get(MIRROR):
-            # An address may hold a password or a signature.
-            command += f" --from {'FOLDER' if re.search('[@?]', self._mirror) else shlex.quote(self._mirror)}"
+            command += f" --from {'FOLDER' if holds_a_credential(self._mirror) else shlex.quote(self._mirror)}"
         raise ModelError("; ".join(faults), where=f"profile {profile}", remedy=f"Run `{command}`")
 
     def fetch(self, entry: ModelEntry, progress: Progress | None = None) -> Path:
@@ -271,7 +271,7 @@ class Catalogue:
         failures: list[str] = []
         for source in self._sources_of(entry):
             try:
-                with self._files.landing(f"{entry.name} {entry.version} {source}", is_resumed(source)) as part:
+                with self._landing(entry, source) as part:
                     copy_from(source, part, entry.at_most, progress)
                     if not 0 < part.stat().st_size <= entry.at_most:
                         failures.append(f"{source} gave {part.stat().st_size} bytes, at most {entry.at_most} expected")
@@ -296,6 +296,9 @@ class Catalogue:
             names = ([entry.sha256] if entry.sha256 else []) + list(entry.published_as)
             mirrored = [_in_mirror(self._mirror, name) for name in names]
         return mirrored + list(entry.sources)
+
+    def _landing(self, entry: ModelEntry, source: str) -> AbstractContextManager[Path]:
+        return self._files.landing(f"{entry.name} {entry.version} {source}", is_resumed(source))
 
     def _verified(self, entry: ModelEntry) -> Path | None:
         cached = self._files.path(entry.file_name)
@@ -324,7 +327,7 @@ class Catalogue:
         is_mismatch = False
         for source in self._sources_of(entry):
             try:
-                with self._files.landing(f"{entry.name} {entry.version} {source}", is_resumed(source)) as part:
+                with self._landing(entry, source) as part:
                     copy_from(source, part, entry.size, progress)
                     actual = sha256_of(part)
                     if actual == entry.sha256:

@@ -6,9 +6,8 @@ import io
 import time
 from typing import TYPE_CHECKING, Any
 
-from resources.downloads import no_object
 from resources.footage import FootageRecord
-from resources.s3 import s3_client, s3_errors, split_uri
+from resources.s3 import no_object, s3_client, s3_errors, split_uri
 from sentinel_assets.vision.errors import SentinelError
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from resources.downloads import no_object
 from resources.footage import FootageRecord
-from resources.s3 import s3_client, s3_errors, split_uri
+from resources.s3 import no_object, s3_client, s3_errors, split_uri
 from sensors.decision import Absent, Found, Object, Unknown
 from sensors.headers import read_header
 from sentinel_assets.vision.errors import FootageMissing, StoreError

@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from resources.downloads import no_object
 from resources.footage import FootageRecord, describe_file
 from resources.records import Video
-from resources.s3 import s3_client, s3_errors
+from resources.s3 import no_object, s3_client, s3_errors
 from resources.settings import Settings
 from resources.warehouse import connect
 from sensors.messages import partition_of

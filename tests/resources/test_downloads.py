@@ -129,15 +129,21 @@ def test_a_copy_that_somebody_removed_comes_down_again(s3: Counting) -> None:
     of.drop()
 
 
-def test_a_download_that_breaks_off_leaves_nothing(
-    s3: Counting, temporary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> Any:
-        raise OSError(28, "No space left on device")
+def full(*_: object, **__: object) -> Any:
+    raise OSError(28, "No space left on device")
 
+
+@pytest.mark.parametrize(
+    ("of", "what"),
+    [(Path, "open"), (tempfile, "mkdtemp"), (tempfile, "gettempdir")],
+    ids=["file", "folder", "no place"],
+)
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
+    s3: Counting, temporary: Path, monkeypatch: pytest.MonkeyPatch, of: Any, what: str
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", full)
-        with pytest.raises(StoreUnavailable, match="it cannot be kept here: No space left on device"):
+        patch.setattr(of, what, full)
+        with pytest.raises(StoreUnavailable, match=r"kept here: No space left on device.*Free some space"):
             read(Downloads(), ONE)
     assert not list(temporary.iterdir())
 

@@ -73,6 +73,8 @@ def test_one_line_says_all_that_a_person_must_do_first(tmp_path: Path) -> None:
     ("mirror", "said"),
     [
         pytest.param("s3://models/gpu", " --from s3://models/gpu`", id="the place that was given"),
+        pytest.param("hf:owner/repository@v1.0", " --from hf:owner/repository@v1.0`", id="of a hub"),
+        pytest.param("http://mirror:8080/weights", " --from http://mirror:8080/weights`", id="with its port"),
         pytest.param("/my models", " --from '/my models'`", id="quoted"),
         pytest.param("https://me:word@models.example", " --from FOLDER`", id="no password"),
         pytest.param("https://models.example/?X-Amz-Signature=word", " --from FOLDER`", id="no signature"),
